@@ -1,0 +1,118 @@
+"""What all tasks share: the steps that Lightning calls, the logged loss, clipping, sharding."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.utils.data import Dataset
+from torchmetrics import MeanMetric
+
+from unimodal.model import Unimodal
+from unimodal.types import Batch, TokenSequence
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a task makes of a batch.
+
+    Attributes:
+        loss: scalar, the mean over counted targets, 0 where there is none.
+        count: scalar, how many targets count.
+        logits: the head's output.
+        tokens: the encoded sequence.
+    """
+
+    loss: Tensor
+    count: Tensor
+    logits: Tensor
+    tokens: TokenSequence
+
+
+class Task(L.LightningModule):
+    """A head and an objective on the shared model. A subclass writes `examples`, `forward` and its metrics.
+
+    Attributes:
+        monitor: the figure that says which checkpoint is best.
+        mode: `min` or `max`, which of two such figures is better.
+        optimization: from a task to what `configure_optimizers` returns; set by training.
+    """
+
+    monitor: ClassVar[str] = "val/loss"
+    mode: ClassVar[str] = "min"
+
+    def __init__(self, model: Unimodal):
+        super().__init__()
+        self.model, self.val_loss = model, MeanMetric()
+        self.optimization: Callable[[Task], Any] | None = None
+
+    @staticmethod
+    def examples(
+        samples: Any, preprocess: Mapping[str, Any], training: bool, augment: Callable | None = None, seed: int = 0
+    ) -> Dataset:
+        """A dataset of what the task learns from: tensors with `labels`, -100 = ignored. It holds no weights."""
+        raise NotImplementedError
+
+    def forward(self, batch: Batch) -> Output:
+        """Encode the batch, apply head and objective."""
+        raise NotImplementedError
+
+    def update_metrics(self, output: Output, batch: Batch) -> None:
+        """Take one validation batch into account."""
+
+    def compute_metrics(self) -> dict[str, Tensor]:
+        """The figures of the whole validation, by name without `val/`; resets them."""
+        return {}
+
+    def samples(self) -> list[str]:
+        """A few outputs to look at after validation; none by default."""
+        return []
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """One step; beside the loss, how much was read."""
+        output = self(batch)
+        self.log("train/loss", output.loss, prog_bar=True)
+        num_samples, num_tokens = output.tokens.mask.shape
+        return {"loss": output.loss, "num_samples": num_samples, "num_tokens": num_samples * num_tokens}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count one batch; sums, so that neither batch size nor number of processes matters."""
+        output = self(batch)
+        self.val_loss.update(output.loss, output.count)
+        self.update_metrics(output, batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures of the whole validation."""
+        figures = {"loss": self.val_loss.compute(), **self.compute_metrics()}
+        self.val_loss.reset()
+        shown = {self.monitor.removeprefix("val/")}
+        for name, value in figures.items():
+            self.log(f"val/{name}", value, prog_bar=name in shown, rank_zero_only=False)
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer and schedule that training set."""
+        assert self.optimization is not None, "training sets task.optimization before fit"
+        return self.optimization(self)
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip by the norm over all parameters, also where the optimizer is fused; logs the norm before."""
+        if gradient_clip_val:
+            norm = clip_grad_norm_(self.parameters(), gradient_clip_val)
+            full = norm.full_tensor() if isinstance(norm, torch.distributed.tensor.DTensor) else norm
+            self.log("train/grad_norm", full)
+
+    def configure_model(self) -> None:
+        """Under FSDP2 (ModelParallelStrategy): shard each block, then the rest."""
+        mesh = self.device_mesh
+        if mesh is None:
+            return
+        from torch.distributed.fsdp import fully_shard
+
+        for block in self.model.backbone.blocks:
+            fully_shard(block, mesh=mesh["data_parallel"])
+        fully_shard(self, mesh=mesh["data_parallel"])

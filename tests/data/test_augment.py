@@ -1,0 +1,140 @@
+import pickle
+import random
+
+import pytest
+import torch
+
+from unimodal.data.augment import AudioAugment, ImageAugment, VideoAugment, spectrogram_mask
+from unimodal.types import Waveform
+
+PIXELS = {
+    "rotate": 10,
+    "translate": 0.1,
+    "scale": 0.1,
+    "hflip": True,
+    "brightness": 0.3,
+    "contrast": 0.3,
+}
+CASES = [
+    ("image", ImageAugment(), ImageAugment(**PIXELS)),
+    ("video", VideoAugment(), VideoAugment(**PIXELS)),
+    ("audio", AudioAugment(), AudioAugment(gain_db=6, shift_ms=20, noise_db=-20)),
+]
+
+
+def sample_of(key):
+    rng = torch.Generator().manual_seed(0)
+    shapes = {"image": (3, 16, 16), "video": (4, 3, 16, 16)}
+    if key == "audio":
+        return {"audio": Waveform(torch.rand(1600, generator=rng) - 0.5, 8000), "label": 3}
+    return {key: torch.randint(256, shapes[key], dtype=torch.uint8, generator=rng), "label": 3}
+
+
+def tensor_of(sample, key):
+    return sample[key].samples if key == "audio" else sample[key]
+
+
+def draw(augment, key, seed):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return tensor_of(augment(sample_of(key)), key)
+
+
+@pytest.mark.parametrize(("key", "identity", "augment"), CASES)
+def test_defaults_change_nothing(key, identity, augment):
+    assert torch.equal(draw(identity, key, 0), tensor_of(sample_of(key), key))
+
+
+@pytest.mark.parametrize(("key", "identity", "augment"), CASES)
+def test_the_draw_depends_on_torchs_seed_alone(key, identity, augment):
+    first = draw(augment, key, 1)
+    state = random.getstate()
+    random.seed(99)
+    assert torch.equal(draw(augment, key, 1), first)
+    random.setstate(state)
+    assert not torch.equal(draw(augment, key, 2), first)
+
+
+@pytest.mark.parametrize(("key", "identity", "augment"), CASES)
+def test_shape_and_dtype_stay(key, identity, augment):
+    before, after = tensor_of(sample_of(key), key), draw(augment, key, 1)
+    assert (after.shape, after.dtype) == (before.shape, before.dtype)
+    assert not torch.equal(before, after)
+
+
+@pytest.mark.parametrize(("key", "identity", "augment"), CASES)
+def test_the_given_sample_and_its_label_stay(key, identity, augment):
+    sample = sample_of(key)
+    assert augment(sample)["label"] == 3
+    assert torch.equal(tensor_of(sample, key), tensor_of(sample_of(key), key))
+
+
+@pytest.mark.parametrize(("key", "identity", "augment"), CASES)
+def test_an_augment_survives_the_way_into_a_worker(key, identity, augment):
+    again = pickle.loads(pickle.dumps(augment))
+    assert again == augment
+    assert torch.equal(draw(again, key, 1), draw(augment, key, 1))
+
+
+@pytest.mark.parametrize(("key", "identity", "augment"), CASES)
+def test_a_sample_without_the_modality_is_named(key, identity, augment):
+    with pytest.raises(ValueError, match=f'no "{key}" to augment; it has text'):
+        augment({"text": "x"})
+
+
+def test_all_frames_of_a_clip_get_the_same_draw():
+    video = sample_of("video")["video"][:1].repeat(4, 1, 1, 1)
+    frames = VideoAugment(**PIXELS)({"video": video})["video"]
+    assert (frames == frames[:1]).all()
+
+
+def test_a_shift_moves_sound_and_brings_in_silence():
+    samples = torch.arange(1.0, 101.0) / 100
+    torch.manual_seed(0)
+    for _ in range(20):
+        shifted = AudioAugment(shift_ms=200)({"audio": Waveform(samples, 1000)})["audio"].samples
+        kept = shifted[shifted > 0]
+        assert torch.equal(kept, samples[: len(kept)]) or torch.equal(
+            kept, samples[len(samples) - len(kept) :]
+        )
+
+
+def test_gain_stays_within_its_decibels():
+    torch.manual_seed(0)
+    clips = [AudioAugment(gain_db=6)({"audio": Waveform(torch.full((4,), 0.1), 8000)}) for _ in range(100)]
+    levels = torch.stack([clip["audio"].samples for clip in clips])
+    assert 0.05 < levels.min() < 0.06
+    assert 0.17 < levels.max() < 0.2
+
+
+@pytest.mark.parametrize("knob", [{"rotate": -1}, {"translate": 2}, {"scale": 1.0}])
+def test_a_knob_out_of_range_is_named(knob):
+    with pytest.raises(ValueError, match=f"{next(iter(knob))}="):
+        ImageAugment(**knob)
+
+
+def test_a_spectrogram_mask_takes_out_whole_frames_and_bins():
+    torch.manual_seed(0)
+    keep = spectrogram_mask(num_frames=50, n_mels=20, time_mask=10, freq_mask=5)
+    assert keep.shape == (50, 20)
+    assert keep.dtype == torch.bool
+    frames, bins = keep.any(1), keep.any(0)
+    assert torch.equal(keep, frames[:, None] & bins)
+    assert 0 < (~frames).sum() <= 2 * 9
+    assert 0 < (~bins).sum() <= 2 * 4
+
+
+def test_masks_of_no_width_keep_everything():
+    assert spectrogram_mask(50, 20, time_mask=0, freq_mask=0).all()
+
+
+def test_a_mask_longer_than_the_clip_is_cut_to_it():
+    torch.manual_seed(0)
+    assert spectrogram_mask(3, 2, time_mask=100, freq_mask=100).shape == (3, 2)
+
+
+def test_a_spectrogram_mask_depends_on_torchs_seed():
+    torch.manual_seed(5)
+    first = spectrogram_mask(50, 20, 10, 5)
+    torch.manual_seed(5)
+    assert torch.equal(spectrogram_mask(50, 20, 10, 5), first)

@@ -1,0 +1,94 @@
+"""What all tokenizers share: prefix tokens and learned absolute positions around the modality's own tokens."""
+
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from unimodal.types import Batch, TokenSequence
+
+
+class Tokenizer(nn.Module):
+    """Turns one modality's part of a batch into a TokenSequence. A subclass writes `tokenize`.
+
+    Call the module itself, `tokenizer(batch)`: hooks, DDP, FSDP and compile see only `forward`.
+
+    Args:
+        dim: the shared width.
+        num_prefix_tokens: learned tokens before the sequence; the first serves as CLS, others as registers.
+        num_positions: size of the table of learned absolute positions, 0 for none.
+
+    Attributes:
+        input_key: the key of the batch that it reads; the batch must also hold `KEY_mask` where KEY is padded.
+        preprocess: a frozen dataclass of plain values that runs in the data workers; its `field` names the
+            sample's field that it reads, its call turns a sample into tensors.
+    """
+
+    input_key: ClassVar[str]
+
+    def __init__(self, dim: int, num_prefix_tokens: int = 0, num_positions: int = 0):
+        super().__init__()
+        self.dim = dim
+        self.prefix = nn.Parameter(0.02 * torch.randn(num_prefix_tokens, dim)) if num_prefix_tokens else None
+        self.position_table = nn.Parameter(0.02 * torch.randn(num_positions, dim)) if num_positions else None
+
+    def tokenize(self, batch: Batch) -> TokenSequence:
+        """The modality's own tokens, without prefix and learned positions."""
+        raise NotImplementedError
+
+    def position_index(self, tokens: TokenSequence) -> Tensor:
+        """Which row of the table belongs to which token: int [N] or [B, N]."""
+        return torch.arange(tokens.embeds.shape[1], device=tokens.embeds.device)
+
+    def forward(self, batch: Batch) -> TokenSequence:
+        """Tokens of the batch, prefix first.
+
+        Raises:
+            ValueError: if the batch lacks the modality, or the table of positions is too short.
+        """
+        if self.input_key not in batch:
+            raise ValueError(f'batch has no "{self.input_key}"; it has {", ".join(batch)}.')
+        tokens = self.tokenize(batch)
+        if self.position_table is not None:
+            tokens = tokens.with_embeds(tokens.embeds + self._learned_positions(tokens))
+        return tokens if self.prefix is None else self._with_prefix(tokens, self.prefix)
+
+    def _learned_positions(self, tokens: TokenSequence) -> Tensor:
+        num, have = tokens.embeds.shape[1], self.position_table.shape[0]
+        if num > have:
+            raise ValueError(f"the input has {num} tokens, learned positions only {have}; make the tokenizer's size larger.")
+        return self.position_table[self.position_index(tokens)]
+
+    def _with_prefix(self, tokens: TokenSequence, prefix: Tensor) -> TokenSequence:
+        batch, num = tokens.embeds.shape[0], prefix.shape[0]
+        origin = tokens.positions.new_zeros(tokens.positions.shape[0], num, 3)  # not rotated
+        return replace(
+            tokens,
+            embeds=torch.cat((prefix.to(tokens.embeds.dtype).expand(batch, -1, -1), tokens.embeds), 1),
+            mask=torch.cat((tokens.mask.new_ones(batch, num), tokens.mask), 1),
+            positions=torch.cat((origin, tokens.positions), 1),
+        )
+
+
+def projection(in_features: int, dim: int) -> nn.Linear:
+    """The linear map from one patch or frame to the shared width."""
+    linear = nn.Linear(in_features, dim)
+    nn.init.trunc_normal_(linear.weight, std=in_features**-0.5)
+    nn.init.zeros_(linear.bias)
+    return linear
+
+
+def pair(size: int | tuple[int, int] | list[int], name: str) -> tuple[int, int]:
+    """(height, width) from one number or two."""
+    if isinstance(size, int):
+        return size, size
+    if len(size) != 2:
+        raise ValueError(f"{name}={size} must be one number or (height, width).")
+    return size[0], size[1]
+
+
+def check_multiple(name: str, size: int, of_name: str, of: int) -> None:
+    """Raise where a size can not be cut into whole patches."""
+    if size < of or size % of:
+        raise ValueError(f"{name}={size} is not a multiple of {of_name}={of}.")

@@ -1,0 +1,124 @@
+"""Images as sequences: linear patches (ViT) or a small convolutional stem (CCT)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unimodal.tokenizers.base import Tokenizer, check_multiple, pair, projection
+from unimodal.tokenizers.pixels import Normalise, grid
+from unimodal.types import Batch, TokenSequence, full_mask
+
+HALF = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class ImagePreprocess:
+    """What a worker does to an image that data has resized to `image_size` (height, width)."""
+
+    image_size: tuple[int, int]
+    field: str = "image"
+
+    def __call__(self, sample: dict[str, Any]) -> dict[str, Tensor]:
+        """`image` uint8 [3, H, W] -> `pixel_values`, the same."""
+        image = sample["image"]
+        if tuple(image.shape) != (3, *self.image_size):
+            raise ValueError(f"the image has shape {tuple(image.shape)}; (3, {self.image_size[0]}, {self.image_size[1]}) was wanted.")
+        return {"pixel_values": image}
+
+
+class ImagePatchTokenizer(Tokenizer):
+    """Non-overlapping patches, each through one linear map (Dosovitskiy et al. 2020, arXiv 2010.11929).
+
+    A patch at row y and column x stands at (0, y, x).
+
+    Args:
+        dim: the shared width.
+        image_size: height and width, or one number for both; images are resized to it.
+        patch_size: side of a patch.
+        mean: per channel of pixels scaled to 0..1.
+        std: likewise.
+        num_prefix_tokens: learned tokens before the patches.
+        learned_positions: add a learned vector for each place.
+    """
+
+    input_key = "pixel_values"
+
+    def __init__(
+        self,
+        dim: int,
+        image_size: int | tuple[int, int] = 224,
+        patch_size: int = 16,
+        mean: tuple[float, float, float] = HALF,
+        std: tuple[float, float, float] = HALF,
+        num_prefix_tokens: int = 0,
+        learned_positions: bool = False,
+    ):
+        height, width = pair(image_size, "tokenizer.image_size")
+        for side in (height, width):
+            check_multiple("tokenizer.image_size", side, "tokenizer.patch_size", patch_size)
+        num_patches = (height // patch_size) * (width // patch_size)
+        super().__init__(dim, num_prefix_tokens, num_patches if learned_positions else 0)
+        self.preprocess, self.patch_size = ImagePreprocess((height, width)), patch_size
+        self.normalise = Normalise(mean, std)
+        self.project = projection(3 * patch_size**2, dim)
+
+    def tokenize(self, batch: Batch) -> TokenSequence:
+        """[B, 3, H, W] -> H / patch * W / patch tokens, row by row."""
+        pixels, p = self.normalise(batch["pixel_values"]), self.patch_size
+        patches = pixels.unfold(2, p, p).unfold(3, p, p)  # [B, 3, H / p, W / p, p, p]
+        rows, columns = patches.shape[2:4]
+        embeds = self.project(patches.permute(0, 2, 3, 1, 4, 5).reshape(len(pixels), rows * columns, -1))
+        return TokenSequence(embeds, full_mask(embeds), grid(1, rows, columns, device=pixels.device), padded=False)
+
+
+class ImageConvTokenizer(Tokenizer):
+    """A convolutional stem, each layer 3x3, ReLU and 2x2 max pooling (Hassani et al. 2021, CCT, arXiv 2104.05704).
+
+    It learns faster than linear patches on small sets. A token at row y and column x of the last map stands
+    at (0, y, x).
+
+    Args:
+        dim: the shared width.
+        image_size: height and width, or one number for both; images are resized to it.
+        num_layers: each halves height and width; the stem has dim / 2 channels until the last.
+        mean: per channel of pixels scaled to 0..1.
+        std: likewise.
+        num_prefix_tokens: learned tokens before the map.
+        learned_positions: add a learned vector for each place.
+    """
+
+    input_key = "pixel_values"
+
+    def __init__(
+        self,
+        dim: int,
+        image_size: int | tuple[int, int] = 224,
+        num_layers: int = 2,
+        mean: tuple[float, float, float] = HALF,
+        std: tuple[float, float, float] = HALF,
+        num_prefix_tokens: int = 0,
+        learned_positions: bool = False,
+    ):
+        height, width = pair(image_size, "tokenizer.image_size")
+        stride = 2**num_layers
+        for side in (height, width):
+            check_multiple("tokenizer.image_size", side, "2 ** tokenizer.num_layers", stride)
+        super().__init__(dim, num_prefix_tokens, height * width // stride**2 if learned_positions else 0)
+        self.preprocess = ImagePreprocess((height, width))
+        self.normalise = Normalise(mean, std)
+        widths = [3, *[dim // 2] * (num_layers - 1), dim]
+        self.layers = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in zip(widths, widths[1:], strict=False))
+        for layer in self.layers:
+            nn.init.kaiming_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def tokenize(self, batch: Batch) -> TokenSequence:
+        """[B, 3, H, W] -> H / stride * W / stride tokens, row by row."""
+        x = self.normalise(batch["pixel_values"])
+        for layer in self.layers:
+            x = F.max_pool2d(F.relu(layer(x)), 2)
+        rows, columns = x.shape[2:]
+        embeds = x.flatten(2).transpose(1, 2)  # [B, N, D]
+        return TokenSequence(embeds, full_mask(embeds), grid(1, rows, columns, device=x.device), padded=False)

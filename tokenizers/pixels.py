@@ -1,0 +1,31 @@
+"""Pixels on the device: uint8 travels there and is normalised there."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Normalise(nn.Module):
+    """uint8 to zero mean and unit variance per channel; floats pass: they count as normalised already.
+
+    Args:
+        mean: per channel, of values scaled to 0..1.
+        std: likewise.
+    """
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]):
+        super().__init__()
+        # Persistent: on the meta device a non-persistent buffer would come back as garbage.
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """[..., C, H, W] uint8 or float -> float."""
+        if pixels.dtype != torch.uint8:
+            return pixels
+        return (pixels.to(self.mean.dtype) / 255 - self.mean) / self.std
+
+
+def grid(*sizes: int, device: torch.device) -> Tensor:
+    """Row-major coordinates of a grid, float [1, product, number of axes]."""
+    axes = [torch.arange(size, device=device, dtype=torch.float32) for size in sizes]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)[None]

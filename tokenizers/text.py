@@ -1,0 +1,116 @@
+"""Text through any Hugging Face fast tokenizer: bytes, characters, a BPE trained on the data, or a pretrained one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from tokenizers import Encoding
+from tokenizers import Tokenizer as FastTokenizer  # Hugging Face's package, a part of transformers
+from torch import Tensor, nn
+
+from unimodal.tokenizers.base import Tokenizer
+from unimodal.tokenizers.pixels import grid
+from unimodal.types import Batch, TokenSequence, full_mask
+
+
+@lru_cache(maxsize=8)
+def fast_tokenizer(json: str) -> FastTokenizer:
+    """The tokenizer that a `tokenizer.json` describes; strings like `<|endoftext|>` in user text stay plain text."""
+    tokenizer = FastTokenizer.from_str(json)
+    tokenizer.encode_special_tokens = True
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+@dataclass(frozen=True)
+class TextPreprocess:
+    """What a worker does to a string.
+
+    Attributes:
+        tokenizer: the text of a `tokenizer.json`.
+        eos_token: stands between documents, and alone for an empty text.
+        max_len: tokens kept of one text.
+    """
+
+    tokenizer: str
+    eos_token: str
+    max_len: int
+    field: str = "text"
+
+    @property
+    def fast(self) -> FastTokenizer:
+        """Built once a process."""
+        return fast_tokenizer(self.tokenizer)
+
+    @property
+    def eos_id(self) -> int:
+        """The id of `eos_token`."""
+        return self.fast.token_to_id(self.eos_token)
+
+    def encode(self, text: str) -> Encoding:
+        """Ids and character offsets of the whole text, uncut."""
+        return self.fast.encode(text)
+
+    def decode(self, ids: list[int]) -> str:
+        """Back to a string; special tokens are left out."""
+        return self.fast.decode(ids, skip_special_tokens=True)
+
+    def __call__(self, sample: dict[str, Any]) -> dict[str, Tensor]:
+        """`text` str -> `input_ids` int64 [N], N from 1 to max_len."""
+        ids = self.encode(sample["text"]).ids[: self.max_len] or [self.eos_id]
+        return {"input_ids": torch.tensor(ids)}
+
+
+class TextTokenizer(Tokenizer):
+    """An embedding of token ids. The p-th token stands at (p, p, p), which is the usual 1-D RoPE.
+
+    Args:
+        dim: the shared width.
+        vocabulary: `tokenizer`, the text of a `tokenizer.json`, and `eos_token`. In a yaml this is a function
+            of the training data; its result takes its place before the model is built.
+        max_len: tokens kept of one text; the context of a language model.
+        num_prefix_tokens: learned tokens before the text.
+        learned_positions: add a learned vector for each place.
+    """
+
+    input_key = "input_ids"
+
+    def __init__(
+        self,
+        dim: int,
+        vocabulary: Mapping[str, str],
+        max_len: int = 256,
+        num_prefix_tokens: int = 0,
+        learned_positions: bool = False,
+    ):
+        super().__init__(dim, num_prefix_tokens, max_len if learned_positions else 0)
+        self.preprocess = TextPreprocess(vocabulary["tokenizer"], vocabulary["eos_token"], max_len)
+        if self.preprocess.fast.token_to_id(self.preprocess.eos_token) is None:
+            raise ValueError(f"the vocabulary has no token {self.preprocess.eos_token!r}; set tokenizer.vocabulary.eos_token.")
+        self.vocab_size = self.preprocess.fast.get_vocab_size()
+        self.embedding = nn.Embedding(self.vocab_size, dim)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+
+    def tokenize(self, batch: Batch) -> TokenSequence:
+        """`input_ids` [B, N]; optional `attention_mask` [B, N], `position_ids` [B or 1, N] and `segments` [B, N].
+
+        Raises:
+            ValueError: for an id outside the vocabulary (checked on the CPU only, where it costs nothing).
+        """
+        ids = batch["input_ids"]
+        if ids.device.type == "cpu" and ids.numel() and int(ids.max()) >= self.vocab_size:
+            raise ValueError(f"input_ids has {int(ids.max())}; the vocabulary has vocab_size={self.vocab_size}.")
+        embeds = self.embedding(ids)
+        mask = batch["attention_mask"].bool() if "attention_mask" in batch else full_mask(embeds)
+        places = batch.get("position_ids")
+        positions = grid(ids.shape[1], device=ids.device) if places is None else places.float()[..., None]
+        return TokenSequence(
+            embeds, mask, positions.expand(-1, -1, 3), batch.get("segments"), padded="attention_mask" in batch
+        )
+
+    def position_index(self, tokens: TokenSequence) -> Tensor:
+        """The place of each token in its text, [B or 1, N]."""
+        return tokens.positions[..., 0].long()

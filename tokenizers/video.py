@@ -1,0 +1,80 @@
+"""Video as tubelets: small blocks of pixels in time and space."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from unimodal.tokenizers.base import Tokenizer, check_multiple, pair, projection
+from unimodal.tokenizers.image import HALF
+from unimodal.tokenizers.pixels import Normalise, grid
+from unimodal.types import Batch, TokenSequence, full_mask
+
+
+@dataclass(frozen=True)
+class VideoPreprocess:
+    """What a worker does to a clip that data has cut to `num_frames` and resized to `image_size` (height, width)."""
+
+    num_frames: int
+    image_size: tuple[int, int]
+    field: str = "video"
+
+    def __call__(self, sample: dict[str, Any]) -> dict[str, Tensor]:
+        """`video` uint8 [T, 3, H, W] -> `pixel_values_videos`, the same."""
+        video, wanted = sample["video"], (self.num_frames, 3, *self.image_size)
+        if tuple(video.shape) != wanted:
+            raise ValueError(f"the clip has shape {tuple(video.shape)}; {wanted} was wanted.")
+        return {"pixel_values_videos": video}
+
+
+class VideoTubeletTokenizer(Tokenizer):
+    """Non-overlapping tubelets, each through one linear map (Arnab et al. 2021, ViViT, arXiv 2103.15691).
+
+    The tubelet at time t, row y and column x stands at (t, y, x).
+
+    Args:
+        dim: the shared width.
+        num_frames: frames of a clip, spread evenly over it.
+        image_size: height and width, or one number for both; frames are resized to it.
+        tubelet_size: frames of a tubelet.
+        patch_size: side of a tubelet.
+        mean: per channel of pixels scaled to 0..1.
+        std: likewise.
+        num_prefix_tokens: learned tokens before the tubelets.
+        learned_positions: add a learned vector for each place.
+    """
+
+    input_key = "pixel_values_videos"
+
+    def __init__(
+        self,
+        dim: int,
+        num_frames: int = 16,
+        image_size: int | tuple[int, int] = 224,
+        tubelet_size: int = 2,
+        patch_size: int = 16,
+        mean: tuple[float, float, float] = HALF,
+        std: tuple[float, float, float] = HALF,
+        num_prefix_tokens: int = 0,
+        learned_positions: bool = False,
+    ):
+        height, width = pair(image_size, "tokenizer.image_size")
+        check_multiple("tokenizer.num_frames", num_frames, "tokenizer.tubelet_size", tubelet_size)
+        for side in (height, width):
+            check_multiple("tokenizer.image_size", side, "tokenizer.patch_size", patch_size)
+        num_tubelets = (num_frames // tubelet_size) * (height // patch_size) * (width // patch_size)
+        super().__init__(dim, num_prefix_tokens, num_tubelets if learned_positions else 0)
+        self.preprocess = VideoPreprocess(num_frames, (height, width))
+        self.tubelet_size, self.patch_size = tubelet_size, patch_size
+        self.normalise = Normalise(mean, std)
+        self.project = projection(3 * tubelet_size * patch_size**2, dim)
+
+    def tokenize(self, batch: Batch) -> TokenSequence:
+        """[B, T, 3, H, W] -> T / tubelet * H / patch * W / patch tokens, frame by frame and row by row."""
+        pixels = self.normalise(batch["pixel_values_videos"]).transpose(1, 2)  # [B, 3, T, H, W]
+        t, p = self.tubelet_size, self.patch_size
+        tubelets = pixels.unfold(2, t, t).unfold(3, p, p).unfold(4, p, p)  # [B, 3, T/t, H/p, W/p, t, p, p]
+        sizes = tubelets.shape[2:5]
+        flat = tubelets.permute(0, 2, 3, 4, 1, 5, 6, 7).reshape(len(pixels), sizes.numel(), -1)
+        embeds = self.project(flat)
+        return TokenSequence(embeds, full_mask(embeds), grid(*sizes, device=pixels.device), padded=False)

@@ -1,0 +1,1 @@
+"""The one transformer: plain PyTorch, no Lightning, no Hydra."""

@@ -1,0 +1,53 @@
+"""Multi-head attention: tokens pass messages. Queries say what a token looks for, keys what it has."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unimodal.backbone.cache import KVCache
+from unimodal.backbone.config import BlockConfig
+from unimodal.backbone.norms import make_norm
+from unimodal.backbone.rope import Rotation, rotate
+
+
+class Attention(nn.Module):
+    """Self-attention with grouped key-value heads (Ainslie et al. 2023, arXiv 2305.13245).
+
+    `query`, `key` and `value` are separate linears, as in the stock classes that they export to.
+    """
+
+    def __init__(self, dim: int, num_heads: int, num_kv_heads: int, head_dim: int, config: BlockConfig):
+        super().__init__()
+        if num_heads % num_kv_heads:
+            raise ValueError(f"num_heads={num_heads} is not a multiple of num_kv_heads={num_kv_heads}.")
+        q_bias, k_bias, v_bias = config.qkv_biases
+        self.head_dim = head_dim
+        self.query = nn.Linear(dim, num_heads * head_dim, bias=q_bias)
+        self.key = nn.Linear(dim, num_kv_heads * head_dim, bias=k_bias)
+        self.value = nn.Linear(dim, num_kv_heads * head_dim, bias=v_bias)
+        self.query_norm = make_norm(head_dim, config) if config.qk_norm else nn.Identity()
+        self.key_norm = make_norm(head_dim, config) if config.qk_norm else nn.Identity()
+        self.out = nn.Linear(num_heads * head_dim, dim, bias=config.out_bias)
+
+    def forward(
+        self,
+        x: Tensor,
+        rotation: Rotation | None = None,
+        mask: Tensor | None = None,
+        is_causal: bool = False,
+        cache: KVCache | None = None,
+        layer_idx: int = 0,
+    ) -> Tensor:
+        """Attend within x [B, N, D]; `mask` is bool [B or 1, 1, N or 1, K], True = visible."""
+        q = self.query_norm(self._heads(self.query(x)))  # [B, H, N, head_dim]
+        k = self.key_norm(self._heads(self.key(x)))
+        v = self._heads(self.value(x))
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
+        if cache is not None:
+            k, v = cache.append(layer_idx, k, v)
+        grouped = q.shape[1] != k.shape[1]
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal, enable_gqa=grouped)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # [B, N, H * head_dim] -> [B, H, N, head_dim]

@@ -1,0 +1,1 @@
+"""From files, rows and bytes to padded batches."""

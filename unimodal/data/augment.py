@@ -1,0 +1,168 @@
+"""Light random changes to decoded samples, before `preprocess`.
+
+All randomness comes from torch's global CPU generator, as torchvision's does: the caller forks and seeds it
+around each call, so that a sample's augmentation depends on seed, epoch and row alone and not on workers.
+An augmentation holds plain values and is pickled into workers; with its defaults it changes nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torchaudio.functional import mask_along_axis
+from torchvision.transforms import InterpolationMode, v2
+
+from unimodal.types import Sample
+
+
+@dataclass(frozen=True)
+class PixelAugment:
+    """What images and clips have in common: the last three axes of `key` are [3, H, W], uint8.
+
+    Attributes:
+        rotate: degrees, at most so far to either side; corners that come into view are black.
+        translate: share of height and of width, at most so far to either side.
+        scale: size changes by a factor between 1 - scale and 1 + scale.
+        hflip: mirror left and right half of the time. Not for digits, text, or directions of motion.
+        brightness: factor between 1 - brightness and 1 + brightness.
+        contrast: likewise, about the mean grey.
+    """
+
+    rotate: float = 0.0
+    translate: float = 0.0
+    scale: float = 0.0
+    hflip: bool = False
+    brightness: float = 0.0
+    contrast: float = 0.0
+
+    key: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        _check_range(0, 180, rotate=self.rotate)
+        _check_range(0, 1, translate=self.translate, brightness=self.brightness, contrast=self.contrast)
+        _check_range(0, 0.99, scale=self.scale)
+
+    def __call__(self, sample: Sample, preprocess: Any = None) -> Sample:
+        """A copy of `sample` with other pixels of the same shape and dtype; `preprocess` is not read."""
+        pixels = _entry(sample, self.key)
+        for transform in self._transforms():
+            pixels = transform(pixels)  # one draw for all leading axes, so for all frames of a clip
+        return sample | {self.key: pixels}
+
+    def _transforms(self) -> list[nn.Module]:
+        transforms: list[nn.Module] = []
+        if self.rotate or self.translate or self.scale:
+            transforms.append(
+                v2.RandomAffine(
+                    degrees=self.rotate,
+                    translate=(self.translate, self.translate),
+                    scale=(1 - self.scale, 1 + self.scale),
+                    interpolation=InterpolationMode.BILINEAR,
+                )
+            )
+        if self.hflip:
+            transforms.append(v2.RandomHorizontalFlip())
+        if self.brightness or self.contrast:
+            transforms.append(v2.ColorJitter(brightness=self.brightness, contrast=self.contrast))
+        return transforms
+
+
+class ImageAugment(PixelAugment):
+    """Changes `image` uint8 [3, H, W]; the knobs are `PixelAugment`'s."""
+
+    key = "image"
+
+
+class VideoAugment(PixelAugment):
+    """Changes `video` uint8 [T, 3, H, W], all frames alike; the knobs are `PixelAugment`'s."""
+
+    key = "video"
+
+
+@dataclass(frozen=True)
+class AudioAugment:
+    """Changes the samples of `audio`, a `Waveform`; its length and rate stay.
+
+    Attributes:
+        gain_db: louder or quieter by at most so many dB; what leaves -1..1 is clipped.
+        shift_ms: earlier or later by at most so many milliseconds; what leaves is lost, silence comes in.
+        noise_db: level of added white noise in dB against the samples' own power, e.g. -20; None adds none.
+        time_mask: SpecAugment: bands of fewer than so many frames are hidden; 0 hides none.
+        freq_mask: SpecAugment: bands of fewer than so many mel bins are hidden; 0 hides none.
+        num_masks: SpecAugment: how many bands of each kind.
+    """
+
+    gain_db: float = 0.0
+    shift_ms: float = 0.0
+    noise_db: float | None = None
+    time_mask: int = 0
+    freq_mask: int = 0
+    num_masks: int = 2
+
+    def __post_init__(self) -> None:
+        _check_range(0, 60, gain_db=self.gain_db)
+        _check_range(0, float("inf"), shift_ms=self.shift_ms)
+
+    def __call__(self, sample: Sample, preprocess: Any = None) -> Sample:
+        """A copy of `sample` with another waveform of the same length.
+
+        The spectrogram is computed later, on the device; what to hide of it goes along as `spectrogram_mask`,
+        whose size `preprocess` (its `hop_length` and `n_mels`) tells.
+        """
+        waveform = _entry(sample, "audio")
+        samples = waveform.samples
+        if self.shift_ms:
+            samples = _shift(samples, round(_symmetric(self.shift_ms) * waveform.sample_rate / 1000))
+        if self.noise_db is not None:
+            deviation = samples.square().mean().sqrt() * 10 ** (self.noise_db / 20)
+            samples = (samples + torch.randn_like(samples) * deviation).clamp(-1, 1)
+        if self.gain_db:
+            samples = (samples * 10 ** (_symmetric(self.gain_db) / 20)).clamp(-1, 1)
+        changed = sample | {"audio": waveform._replace(samples=samples)}
+        if self.time_mask or self.freq_mask:
+            num_frames = len(samples) // preprocess.hop_length + 1
+            sizes = (num_frames, preprocess.n_mels, self.time_mask, self.freq_mask, self.num_masks)
+            changed["spectrogram_mask"] = spectrogram_mask(*sizes)
+        return changed
+
+
+def spectrogram_mask(
+    num_frames: int, n_mels: int, time_mask: int, freq_mask: int, num_masks: int = 2
+) -> Tensor:
+    """Which cells of a spectrogram to keep, bool [T, n_mels], True = keep.
+
+    SpecAugment, Park et al. 2019, arXiv 1904.08779: `num_masks` bands of fewer than `time_mask` frames and
+    as many of fewer than `freq_mask` mel bins are taken out; 0 takes none. The spectrogram itself is
+    computed on the device later, so the mask travels beside the waveform.
+    """
+    keep = torch.ones(1, n_mels, num_frames)  # torchaudio wants frequency first
+    for _ in range(num_masks):
+        keep = mask_along_axis(keep, min(freq_mask, n_mels), 0.0, axis=1)
+        keep = mask_along_axis(keep, min(time_mask, num_frames), 0.0, axis=2)
+    return keep[0].T.bool()
+
+
+def _symmetric(limit: float) -> float:
+    """Uniform between -limit and limit."""
+    return (2 * torch.rand(()).item() - 1) * limit
+
+
+def _shift(samples: Tensor, by: int) -> Tensor:
+    """[S] moved later by `by` samples, or earlier if negative, silence coming in."""
+    by = max(-len(samples), min(by, len(samples)))
+    shifted = torch.zeros_like(samples)
+    shifted[max(by, 0) : len(samples) + min(by, 0)] = samples[max(-by, 0) : len(samples) - max(by, 0)]
+    return shifted
+
+
+def _entry(sample: Sample, key: str) -> Any:
+    if key not in sample:
+        raise ValueError(f'sample has no "{key}" to augment; it has {", ".join(sample)}.')
+    return sample[key]
+
+
+def _check_range(low: float, high: float, **knobs: float) -> None:
+    for knob, value in knobs.items():
+        if not low <= value <= high:
+            raise ValueError(f"{knob}={value} is not between {low} and {high}.")

@@ -1,0 +1,73 @@
+"""Lightning's view of a source: loaders of ready batches, for any task and tokenizer."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import lightning as L
+from torch.utils.data import Dataset
+
+from unimodal.data.loader import ResumableDataLoader
+from unimodal.data.sampling import ResumableBatchSampler
+from unimodal.data.sources.base import Source
+
+
+class DataModule(L.LightningDataModule):
+    """Ties a source to the examples that a task makes of it.
+
+    Args:
+        source: where samples come from.
+        examples: the task's `examples`: samples, preprocess, training, augment and seed to a dataset.
+        preprocess: of each tokenizer, by field; plain values, so that workers carry no weights.
+        augment: changes training samples at random, or None.
+        batch_size: training examples a step and process.
+        eval_batch_size: by default the same.
+        num_workers: processes that prepare batches; 0 does it in the main one.
+        pin_memory: for a faster copy to a GPU.
+        seed: of order and augmentation.
+        eval_split: which split validation reads.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        examples: Callable[..., Dataset],
+        preprocess: Mapping[str, Any],
+        augment: Callable | None = None,
+        batch_size: int = 64,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+        seed: int = 0,
+        eval_split: str = "val",
+    ):
+        super().__init__()
+        self.source, self.examples, self.preprocess, self.augment = source, examples, preprocess, augment
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
+        self.num_workers, self.pin_memory, self.seed, self.eval_split = num_workers, pin_memory, seed, eval_split
+        self.datasets: dict[str, Dataset] = {}
+
+    def dataset(self, split: str, training: bool) -> Dataset:
+        """The examples of a split, made once."""
+        if split not in self.datasets:
+            augment = self.augment if training else None
+            samples = self.source.split(split)
+            self.datasets[split] = self.examples(
+                samples, self.preprocess, training=training, augment=augment, seed=self.seed
+            )
+        return self.datasets[split]
+
+    def train_dataloader(self) -> ResumableDataLoader:
+        """Shuffled anew each epoch, whole batches only."""
+        return self._loader("train", True, self.batch_size)
+
+    def val_dataloader(self) -> ResumableDataLoader:
+        """Everything once, in order."""
+        return self._loader(self.eval_split, False, self.eval_batch_size)
+
+    def _loader(self, split: str, training: bool, batch_size: int) -> ResumableDataLoader:
+        dataset, trainer = self.dataset(split, training), self.trainer
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        sampler = ResumableBatchSampler(
+            len(dataset), batch_size, self.seed, training, training, rank, world_size  # type: ignore[arg-type]
+        )
+        return ResumableDataLoader(dataset, sampler, self.num_workers, self.pin_memory)

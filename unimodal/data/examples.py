@@ -1,0 +1,60 @@
+"""Datasets of ready examples: decoded, fitted to the tokenizer, augmented, preprocessed. They carry no weights."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from unimodal.data.media import FIT
+from unimodal.data.sampling import Draw, stable_seed
+from unimodal.types import IGNORED, Sample
+
+Preprocess = Callable[[Sample], dict[str, Tensor]]
+Augment = Callable[[Sample, Any], Sample]
+
+
+class LabelledExamples(Dataset):
+    """A sample's tensors and its label.
+
+    Args:
+        samples: decoded samples.
+        preprocess: one for each of the sample's fields that a tokenizer reads, by field.
+        augment: changes a fitted sample at random, or None; it gets the preprocess too.
+        seed: augmentation is a pure function of (seed, epoch, index).
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        preprocess: Mapping[str, Any],
+        augment: Augment | None = None,
+        seed: int = 0,
+    ):
+        self.samples, self.preprocess, self.augment, self.seed = samples, preprocess, augment, seed
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
+        sample = self.samples[draw.index]
+        if "label" not in sample:
+            raise ValueError("the samples have no label; this task needs a data source with labels.")
+        example: dict[str, Tensor] = {}
+        for field, preprocess in self.preprocess.items():
+            if field not in sample:
+                raise ValueError(
+                    f'the samples have no "{field}"; they have {", ".join(sample)}. Choose a tokenizer and data that fit.'
+                )
+            fitted = FIT[field](sample, preprocess) if field in FIT else sample
+            example |= preprocess(self._augmented(fitted, preprocess, draw))
+        example["labels"] = torch.tensor(sample["label"] if draw.counted else IGNORED)
+        return example
+
+    def _augmented(self, sample: Sample, preprocess: Any, draw: Draw) -> Sample:
+        if self.augment is None:
+            return sample
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(stable_seed(self.seed, draw.epoch, draw.index))
+            return self.augment(sample, preprocess)

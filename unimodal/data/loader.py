@@ -1,0 +1,52 @@
+"""A DataLoader that Lightning can save and restore exactly, in the middle of an epoch."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from unimodal.data.collate import collate
+from unimodal.data.sampling import ResumableBatchSampler
+
+
+class ResumableDataLoader(DataLoader):
+    """Its whole state is two integers: the epoch, and how many of its batches were handed out.
+
+    Nothing is kept by worker or rank: the sampler's order is a pure function of (seed, epoch), so a restored
+    loader leaves out what was handed out already. Lightning calls `iter` more than once without using it and
+    never exhausts a sized loader; a pass therefore counts as begun with its first batch.
+    """
+
+    def __init__(self, dataset: Dataset, sampler: ResumableBatchSampler, num_workers: int = 0, pin_memory: bool = False):
+        super().__init__(
+            dataset,
+            batch_sampler=sampler,
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+            collate_fn=collate,
+            persistent_workers=num_workers > 0,
+        )
+        self._order = sampler
+        self._epoch, self._start, self._handed_out, self._begun = 0, 0, 0, False
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._begun:
+            self._epoch, self._start = self._epoch + 1, 0
+        self._begun, self._handed_out = False, self._start
+        self._order.epoch, self._order.skip = self._epoch, self._start
+        return self._count(super().__iter__())
+
+    def _count(self, batches: Iterator[Any]) -> Iterator[Any]:
+        for batch in batches:
+            self._begun, self._handed_out = True, self._handed_out + 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the next batch comes from."""
+        if self._handed_out >= len(self):
+            return {"epoch": self._epoch + 1, "batches": 0}
+        return {"epoch": self._epoch, "batches": self._handed_out}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from there."""
+        self._epoch, self._start, self._begun = state["epoch"], state["batches"], False

@@ -1,0 +1,95 @@
+"""What a source of samples is, and how one draws and splits so that nothing ever moves."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from unimodal.types import Sample
+
+EMBEDDED_SPLITS = ("train", "val")
+
+
+class Source(Protocol):
+    """Named splits of samples.
+
+    Attributes:
+        class_names: the name of each value of `label`; empty where samples have no label.
+    """
+
+    class_names: list[str]
+
+    def split(self, name: str) -> Sequence[Sample]:
+        """The samples of a split, map-style: `len()` and an integer index.
+
+        Raises:
+            ValueError: if there is no split of this name; the message lists those there are.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class GeneratedRows(Sequence[Sample]):
+    """Samples made when asked for: row i is `make(i)`, which must be a pure function of i and picklable."""
+
+    make: Callable[[int], Sample]
+    num_rows: int
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    def __getitem__(self, index: Any) -> Any:
+        rows = range(self.num_rows)[index]  # counts from the end and raises IndexError as a list does
+        return self.make(rows) if isinstance(rows, int) else [self.make(row) for row in rows]
+
+
+def check_split(name: str, splits: Iterable[str] = EMBEDDED_SPLITS) -> str:
+    """Return `name` if it is one of `splits`; raise ValueError listing them if not."""
+    if name not in splits:
+        raise ValueError(f"there is no split {name!r}; there are {', '.join(splits)}.")
+    return name
+
+
+def check_at_least(minimum: float, **knobs: float) -> None:
+    """Raise ValueError for the first knob below `minimum`, by its name."""
+    for knob, value in knobs.items():
+        if value < minimum:
+            raise ValueError(f"{knob}={value} is below {minimum}.")
+
+
+def hash_split(key: str | int, val_fraction: float, seed: str | int = 0) -> str:
+    """The split, "train" or "val", of the sample that `key` identifies.
+
+    It depends on the arguments only, in every process: a sample keeps its split when others are added, and
+    a larger `val_fraction` only moves samples from train to val.
+
+    Raises:
+        ValueError: if `val_fraction` is not between 0 and 1.
+    """
+    if not 0 <= val_fraction <= 1:
+        raise ValueError(f"val_fraction={val_fraction} is not between 0 and 1.")
+    return "val" if _digest(seed, key) < val_fraction * 2**128 else "train"
+
+
+def generator(*key: str | int) -> np.random.Generator:
+    """A counter-based random generator (Philox) that depends on `key` only, such as (seed, split, index)."""
+    return np.random.Generator(np.random.Philox(key=_digest(*key)))
+
+
+def _digest(*key: str | int) -> int:
+    """128 bits of SHA-256; Python's own hash differs from process to process."""
+    text = "/".join(str(part) for part in key)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")
+
+
+def class_names(source: Source) -> list[str]:
+    """What a classifier's yaml asks the data: the names of the labels 0, 1, 2, ...
+
+    Raises:
+        ValueError: if the data has no labels.
+    """
+    if not source.class_names:
+        raise ValueError(f"{type(source).__name__} has no labels to classify; choose other data or another task.")
+    return list(source.class_names)

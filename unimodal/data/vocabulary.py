@@ -1,0 +1,92 @@
+"""Vocabularies: functions of the training data that give a `tokenizer.json`.
+
+A tokenizer's yaml names one of them; before the model is built its result takes its place in the config, and so
+in the checkpoint, which therefore needs neither the data nor this file again.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoTokenizer
+
+from unimodal.data.sources.base import Source
+
+EOS = "<|endoftext|>"
+Vocabulary = dict[str, str]
+
+
+def texts(source: Source) -> Iterator[str]:
+    """The training texts.
+
+    Raises:
+        ValueError: if the samples have none.
+    """
+    for sample in source.split("train"):
+        if "text" not in sample:
+            raise ValueError(f'a vocabulary needs text; the samples have {", ".join(sample)}.')
+        yield sample["text"]
+
+
+def byte_vocabulary(source: Source) -> Vocabulary:
+    """The 256 bytes: every text can be written, nothing is learned."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    return _finish(_byte_level(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[])))
+
+
+def bpe_vocabulary(source: Source, vocab_size: int = 1024) -> Vocabulary:
+    """Byte-level byte-pair encoding trained on the data (Sennrich et al. 2015, arXiv 1508.07909)."""
+    if vocab_size < 257:
+        raise ValueError(f"tokenizer.vocabulary.vocab_size={vocab_size} must be at least 257: 256 bytes and the end of text.")
+    tokenizer = _byte_level(models.BPE())
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size - 1, initial_alphabet=sorted(alphabet), show_progress=False)
+    tokenizer.train_from_iterator(texts(source), trainer)
+    return _finish(tokenizer)
+
+
+def character_vocabulary(source: Source) -> Vocabulary:
+    """The characters of the training texts; any other is written as its bytes, so that none is lost."""
+    fallback = [f"<0x{byte:02X}>" for byte in range(256)]
+    characters = sorted(set().union(*texts(source)))
+    vocab = {token: i for i, token in enumerate([*fallback, *characters])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[], byte_fallback=True))
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    return _finish(tokenizer)
+
+
+def pretrained_vocabulary(source: Source, path: str, eos_token: str | None = None) -> Vocabulary:
+    """A Hugging Face fast tokenizer from a local folder, a `tokenizer.json`, or the hub.
+
+    Args:
+        source: not read.
+        path: folder, file, or hub id.
+        eos_token: by default the tokenizer's own end of text, or its separator.
+
+    Raises:
+        ValueError: if it is no fast tokenizer, or has no end of text.
+    """
+    if path.endswith(".json"):
+        fast, known = Tokenizer.from_file(str(Path(path))), None
+    else:
+        stock = AutoTokenizer.from_pretrained(path)
+        if not stock.is_fast:
+            raise ValueError(f"{path} holds no fast tokenizer (tokenizer.json).")
+        fast, known = stock.backend_tokenizer, stock.eos_token or stock.sep_token
+    eos = eos_token or known
+    if eos is None or fast.token_to_id(eos) is None:
+        raise ValueError(f"{path} has no end-of-text token; name one with tokenizer.vocabulary.eos_token.")
+    return {"tokenizer": fast.to_str(), "eos_token": eos}
+
+
+def _byte_level(model: models.BPE) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def _finish(tokenizer: Tokenizer) -> Vocabulary:
+    tokenizer.add_special_tokens([AddedToken(EOS, special=True, normalized=False)])
+    return {"tokenizer": json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False), "eos_token": EOS}

@@ -1,0 +1,1 @@
+"""Training and evaluation: names no tokenizer and no task; only the config does."""

@@ -1,0 +1,73 @@
+"""From a model to its optimizer and schedule."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """What a task's `configure_optimizers` calls.
+
+    Attributes:
+        optimizer: from parameter groups to an optimizer.
+        schedule: from (step, num_steps) to the factor of the learning rate.
+        num_steps: of the whole run. We count them ourselves: Lightning's estimate drops a restored loader's state.
+    """
+
+    optimizer: Callable[[list[dict[str, Any]]], Optimizer]
+    schedule: Callable[..., float]
+    num_steps: int
+
+    def __call__(self, module: nn.Module) -> dict[str, Any]:
+        """Lightning's form: an optimizer and a schedule that moves every step."""
+        optimizer = self.optimizer(parameter_groups(module))
+        scheduler = LambdaLR(optimizer, lambda step: self.schedule(step, num_steps=self.num_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
+    """Two groups: weights of linear and convolutional layers, which decay, and all else, which does not.
+
+    Weight decay would pull norms to zero, and embeddings of rare tokens more than those of frequent ones. A
+    weight that an embedding and a head share counts as an embedding. Frozen parameters are left out.
+    """
+    shared = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
+    matrices = {
+        id(m.weight) for m in module.modules() if isinstance(m, nn.Linear | _ConvNd) and id(m.weight) not in shared
+    }
+    trained = [p for p in module.parameters() if p.requires_grad]
+    decayed = [p for p in trained if id(p) in matrices]
+    others = [p for p in trained if id(p) not in matrices]
+    return [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+
+
+def count_steps(
+    batches: int, accumulate: int, max_epochs: int | None, max_steps: int, limit: int | float | None = None
+) -> int:
+    """Optimizer steps of a run.
+
+    Args:
+        batches: of one epoch.
+        accumulate: batches a step.
+        max_epochs: None or -1 for no limit.
+        max_steps: -1 for no limit.
+        limit: Lightning's `limit_train_batches`, a number or a share.
+
+    Raises:
+        ValueError: if the run would never end.
+    """
+    if isinstance(limit, float):
+        batches = int(batches * limit)
+    elif limit is not None:
+        batches = min(batches, limit)
+    by_epochs = -(-batches // accumulate) * max_epochs if max_epochs is not None and max_epochs >= 0 else None
+    limits = [n for n in (by_epochs, max_steps if max_steps >= 0 else None) if n is not None]
+    if not limits:
+        raise ValueError("the run would never end; set trainer.max_epochs or trainer.max_steps.")
+    return min(limits)

@@ -1,0 +1,133 @@
+"""Types of the config, where a wrong one would pass silently: `optimizer.lr=abc` fails before anything is loaded."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class LoaderConfig:
+    """How batches are made."""
+
+    batch_size: int = 64
+    eval_batch_size: int | None = None
+    num_workers: int = 0
+    pin_memory: bool = False
+
+
+@dataclass
+class TrainConfig:
+    """The top level of train.yaml. What has a `_target_` is typed by the class that it names."""
+
+    seed: int = 0
+    output: str = MISSING
+    compile: bool = False
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
+    task: Any = None
+    tokenizer: Any = None
+    backbone: Any = None
+    block: Any = None
+    data: Any = None
+    augment: Any = None
+    optimizer: Any = None
+    scheduler: Any = None
+    trainer: Any = None
+    callbacks: Any = None
+    logger: Any = None
+
+
+@dataclass
+class EvaluateLoaderConfig:
+    """What evaluation may change; None: as in the run."""
+
+    eval_batch_size: int | None = None
+    num_workers: int | None = None
+
+
+@dataclass
+class EvaluateConfig:
+    """The top level of evaluate.yaml."""
+
+    checkpoint: str = MISSING
+    split: str = "val"
+    output: str | None = None
+    loader: EvaluateLoaderConfig = field(default_factory=EvaluateLoaderConfig)
+    data: Any = None
+    trainer: Any = None
+
+
+@dataclass
+class TrainerConfig:
+    """Arguments of lightning.Trainer; `precision=auto` takes bf16 where the hardware gains by it."""
+
+    _target_: str = "lightning.Trainer"
+    accelerator: str = "auto"
+    strategy: Any = "auto"
+    devices: Any = 1
+    num_nodes: int = 1
+    precision: str = "auto"
+    max_epochs: int | None = None
+    min_epochs: int | None = None
+    max_steps: int = -1
+    min_steps: int | None = None
+    max_time: str | None = None
+    limit_train_batches: Any = None
+    limit_val_batches: Any = None
+    overfit_batches: Any = 0.0
+    val_check_interval: Any = None
+    check_val_every_n_epoch: int | None = 1
+    num_sanity_val_steps: int | None = None
+    log_every_n_steps: int = 50
+    accumulate_grad_batches: int = 1
+    gradient_clip_val: float | None = None
+    deterministic: bool | None = None
+    benchmark: bool | None = None
+    profiler: Any = None
+    detect_anomaly: bool = False
+    fast_dev_run: Any = False
+
+
+@dataclass
+class AdamWConfig:
+    """Arguments of torch.optim.AdamW."""
+
+    _target_: str = "torch.optim.AdamW"
+    _partial_: bool = True
+    lr: float = 1e-3
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    fused: bool = True
+
+
+@dataclass
+class ScheduleConfig:
+    """Warmup only."""
+
+    _target_: str = MISSING
+    _partial_: bool = True
+    warmup: float = 0.0
+
+
+@dataclass
+class WSDConfig(ScheduleConfig):
+    """Warmup, stable, decay."""
+
+    decay: float = 0.0
+
+
+def register() -> None:
+    """Make the schemas known to Hydra as the group `schema`."""
+    store = ConfigStore.instance()
+    schemas = {
+        "train": TrainConfig,
+        "evaluate": EvaluateConfig,
+        "trainer": TrainerConfig,
+        "adamw": AdamWConfig,
+        "cosine": ScheduleConfig,
+        "wsd": WSDConfig,
+    }
+    for name, node in schemas.items():
+        store.store(group="schema", name=name, node=node)
