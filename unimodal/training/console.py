@@ -20,3 +20,8 @@ def table(rows: dict[str, str]) -> str:
     """Two aligned columns."""
     width = max(len(name) for name in rows)
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows.items())
+
+
+def is_terminal() -> bool:
+    """Whether somebody watches: a bar is for them, not for a log file."""
+    return sys.stdout.isatty() and sys.stderr.isatty()

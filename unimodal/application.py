@@ -1,0 +1,107 @@
+"""Hydra's part: compose the config, run the verb once or for each job of a sweep, name the mistake."""
+
+import json
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from unimodal.cli import CHILD_CONFIG, LAUNCHER_VARIABLES
+from unimodal.mistakes import explain
+from unimodal.training import schema
+
+Verb = Callable[[dict[str, Any], Path, Iterable[Path]], Any]
+
+
+def _train(config: dict[str, Any], output: Path, config_dirs: Iterable[Path]) -> float | None:
+    """Returns the monitored figure, which a sweeper may minimise or maximise."""
+    from unimodal.training.train import train
+
+    figures = train(config, output)
+    return next((figures[key] for key in ("val/accuracy", "val/loss") if key in figures), None)
+
+
+def _evaluate(config: dict[str, Any], output: Path, config_dirs: Iterable[Path]) -> None:
+    from unimodal.training.evaluate import evaluate
+
+    evaluate(config, config_dirs)
+
+
+VERBS: dict[str, Verb] = {"train": _train, "evaluate": _evaluate}
+
+
+def run(verb: str, arguments: list[str]) -> int:
+    """Run a verb as a Hydra application; returns the exit status.
+
+    A mistake of the user's ends in one sentence; HYDRA_FULL_ERROR=1 shows where it came from.
+    """
+    schema.register()
+    OmegaConf.register_new_resolver("run_suffix", lambda: secrets.token_hex(2), use_cache=True, replace=True)
+    config_dirs = _config_dirs(arguments)
+    sys.path[:0] = [str(folder) for folder in config_dirs]  # the user's own classes lie beside their yaml files
+    full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving
+    sys.argv = [f"unimodal {verb}", *arguments]
+    application = hydra.main(version_base="1.3", config_path="pkg://unimodal.conf", config_name=verb)
+    try:
+        application(_Job(verb, config_dirs))()
+    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
+        if full_error:
+            raise
+        sys.stderr.write(f"unimodal {verb}: {explain(error, verb, arguments)}\n")
+        return 1
+    return 0
+
+
+class _Job:
+    """One run: settles the config, and leaves it where the processes that Lightning starts find it."""
+
+    def __init__(self, verb: str, config_dirs: list[Path]):
+        self.verb, self.config_dirs = verb, config_dirs
+        self.__name__ = self.__qualname__ = verb  # hydra.main wraps it like a function
+
+    def __call__(self, cfg: DictConfig) -> Any:
+        output = Path(HydraConfig.get().runtime.output_dir)
+        config = _plain(cfg)
+        if "output" in config and self.verb == "train":
+            config["output"] = str(output)
+        dirs = [str(folder) for folder in self.config_dirs]
+        handle, name = tempfile.mkstemp(prefix="unimodal-", suffix=".json")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump({"config": config, "output": str(output), "config_dirs": dirs}, file)
+        os.environ[CHILD_CONFIG] = name
+        try:
+            return VERBS[self.verb](config, output, self.config_dirs)
+        finally:
+            for variable in (CHILD_CONFIG, *LAUNCHER_VARIABLES):  # else the next job of a sweep takes itself for a child
+                os.environ.pop(variable, None)
+            Path(name).unlink(missing_ok=True)
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved config as plain data; `???` stays where the data will decide."""
+    config = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=False)
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items()}
+
+
+def _config_dirs(arguments: list[str]) -> list[Path]:
+    """The folder after --config-dir or -cd."""
+    folders = []
+    for place, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name in ("--config-dir", "-cd"):
+            folders.append(value if equals else (arguments[place + 1 : place + 2] or [""])[0])
+    return [Path(folder).resolve() for folder in folders if folder]
+
+
+__all__ = ["VERBS", "InstantiationException", "run"]

@@ -1,0 +1,62 @@
+"""One sentence for a mistake on the command line, with the nearest valid name."""
+
+import re
+from collections.abc import Iterator
+
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import InstantiationException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError
+
+from unimodal.suggestions import nearest
+
+
+def explain(error: BaseException, verb: str, arguments: list[str]) -> str:
+    """What went wrong and what to type instead."""
+    chain = list(_causes(error))
+    if isinstance(error, MissingConfigException):
+        return _unknown_option(error)
+    if isinstance(error, InstantiationException):
+        return str(chain[-1])
+    for cause in chain:
+        key = re.search(r"full_key: (\S+)", str(cause))
+        if isinstance(cause, ConfigKeyError) or "not in struct" in str(cause) or "not in '" in str(cause):
+            name = key[1] if key else str(cause)
+            return f"there is no key {name}{nearest(name, _valid_keys(verb))} (--cfg job shows all)"
+    message = "; ".join(dict.fromkeys(str(cause).strip().split("\n")[0] for cause in chain if str(cause).strip()))
+    place = next((m[1] for c in chain if (m := re.search(r"full_key: (\S+)", str(c)))), None)
+    return f"{message} (key {place})" if place and place not in message else message
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _unknown_option(error: MissingConfigException) -> str:
+    wanted = error.missing_cfg_file or ""
+    group, _, option = wanted.rpartition("/")
+    if not error.options:
+        return str(error).split("\n")[0]
+    return f"{group} has no option {option}{nearest(option, error.options)} It has {', '.join(error.options)}."
+
+
+def _valid_keys(verb: str) -> list[str]:
+    """All keys of the verb's default config, and its groups."""
+    GlobalHydra.instance().clear()
+    with initialize_config_module("unimodal.conf", version_base="1.3"):
+        config = compose(verb, return_hydra_config=True)
+        keys = list(_keys(config))
+        groups = [g for g in GlobalHydra.instance().config_loader().list_groups("") if g not in ("hydra", "schema")]
+    return [key for key in keys if not key.startswith("hydra.")] + groups
+
+
+def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    for key in node:
+        yield f"{prefix}{key}"
+        if not OmegaConf.is_missing(node, key) and not OmegaConf.is_interpolation(node, key):
+            value = node._get_node(key)
+            if isinstance(value, DictConfig) and not value._is_none():
+                yield from _keys(value, f"{prefix}{key}.")

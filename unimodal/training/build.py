@@ -1,0 +1,106 @@
+"""From a config to the objects of a run. A complete config is plain data and says all that the model is."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from hydra.utils import instantiate
+from torch import nn
+
+from unimodal.data.datamodule import DataModule
+from unimodal.data.sources.base import Source
+from unimodal.model import Unimodal
+from unimodal.tasks.base import Task
+from unimodal.training.hardware import best_precision
+
+Config = dict[str, Any]
+MODEL_SECTIONS = ("tokenizer", "task")
+
+
+def make(node: Mapping[str, Any], **known: Any) -> Any:
+    """Hydra's instantiate, with plain containers for arguments."""
+    return instantiate(node, **known, _convert_="all")
+
+
+def make_source(config: Config) -> Source:
+    """The data that the config names.
+
+    Raises:
+        ValueError: if it names none.
+    """
+    if not config.get("data"):
+        raise ValueError("no data is chosen; set data=NAME.")
+    return make(config["data"])
+
+
+def complete(config: Config, source: Source) -> Config:
+    """Fill in what only the data knows: class names, vocabularies.
+
+    In a tokenizer's or task's yaml an argument may be a function of the data, a node with `_partial_: true`. It
+    is called with the source, and its plain result takes its place. What comes out needs no data any more.
+    """
+    filled = dict(config)
+    for section in MODEL_SECTIONS:
+        node = {key: _ask(value, source) for key, value in config[section].items()}
+        filled[section] = node
+    return filled
+
+
+def _ask(value: Any, source: Source) -> Any:
+    asks = isinstance(value, Mapping) and value.get("_partial_") is True
+    return make(value)(source) if asks else value
+
+
+def make_task(config: Config) -> Task:
+    """Tokenizer, backbone and task of a complete config, freshly initialised."""
+    tokenizer = make(config["tokenizer"])
+    backbone = make(config["backbone"])
+    model = Unimodal({tokenizer.preprocess.field: tokenizer}, backbone)
+    return make(config["task"], model=model)
+
+
+def make_datamodule(config: Config, source: Source, task: Task, eval_split: str = "val") -> DataModule:
+    """The loaders that fit the task and its tokenizers."""
+    preprocess = {name: tokenizer.preprocess for name, tokenizer in task.model.tokenizers.items()}
+    augment = make(config["augment"]) if config.get("augment") else None
+    return DataModule(
+        source, task.examples, preprocess, augment, **config["loader"], seed=config["seed"], eval_split=eval_split
+    )
+
+
+def make_callbacks(config: Config, task: Task) -> list[L.Callback]:
+    """The callbacks that the config names; a `monitor` that is left open is the task's."""
+    nodes = [dict(node) for node in (config.get("callbacks") or {}).values() if node]
+    for node in nodes:
+        for key in ("monitor", "mode"):
+            if node.get(key) == "???":
+                node[key] = getattr(task, key)
+    return [make(node) for node in nodes]
+
+
+def make_trainer(config: Config, output: Path, **known: Any) -> L.Trainer:
+    """Lightning's Trainer: our loaders shard themselves, `precision=auto` is settled."""
+    node = dict(config["trainer"])
+    if node["precision"] == "auto":
+        node["precision"] = best_precision(node["accelerator"])
+    if node["strategy"] == "auto":
+        node.pop("strategy")
+    if not node.get("max_epochs") and node["max_steps"] < 0 and not node.get("max_time"):
+        raise ValueError("the run would never end; set trainer.max_epochs or trainer.max_steps.")
+    defaults = {"use_distributed_sampler": False, "enable_model_summary": False, "default_root_dir": str(output)}
+    return make(node, **defaults, **known)
+
+
+def compile_blocks(task: Task) -> None:
+    """torch.compile each block in place, which keeps the names in the checkpoint clean."""
+    blocks: list[nn.Module] = list(task.model.backbone.blocks)
+    for block in blocks:
+        block.compile()
+
+
+def num_parameters(module: nn.Module) -> int:
+    """All parameters, shared ones once."""
+    return sum(p.numel() for p in module.parameters())
+
+

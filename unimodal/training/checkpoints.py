@@ -1,0 +1,99 @@
+"""Checkpoints hold plain data only, and what they say is data: no code runs from one."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from unimodal.training.build import Config
+
+FORMAT = 1
+BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
+
+
+class SaveConfig(Callback):
+    """Puts the complete config into every checkpoint, from which the model can be rebuilt without its data.
+
+    Args:
+        config: plain data.
+    """
+
+    def __init__(self, config: Config):
+        self.config = config
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Called by Lightning."""
+        checkpoint["unimodal"] = {"format": FORMAT, "config": self.config}
+
+
+def find(path: str | Path) -> Path:
+    """The checkpoint file that a path means: a file, or a run folder, whose best checkpoint it is.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    for name in (BEST, LAST):
+        if (path / name).exists():
+            return path / name
+    raise ValueError(f"{path} is no checkpoint and no run folder (it has no {BEST}).")
+
+
+def load(path: str | Path, config_dirs: Iterable[Path] = ()) -> tuple[Config, dict[str, torch.Tensor]]:
+    """The config and the weights of a checkpoint, on the CPU.
+
+    Args:
+        path: checkpoint or run folder.
+        config_dirs: the user's own folders of yaml files, whose `_target_`s count as declared.
+
+    Raises:
+        ValueError: if the file is no checkpoint of ours, or names code that no yaml declares.
+    """
+    file = find(path)
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{file} can not be read as a checkpoint of plain data: {error}") from error
+    saved = content.get("unimodal") if isinstance(content, dict) else None
+    if not saved:
+        raise ValueError(f"{file} is no checkpoint of unimodal.")
+    if saved["format"] > FORMAT:
+        raise ValueError(f"{file} has format {saved['format']}; this version reads up to {FORMAT}. Upgrade unimodal.")
+    _check_targets(saved["config"], _declared_targets(config_dirs), file)
+    return saved["config"], content["state_dict"]
+
+
+def _check_targets(node: Any, declared: set[str], file: Path) -> None:
+    for target in _targets(node):
+        if target not in declared:
+            raise ValueError(
+                f"{file} names {target}, which no yaml of unimodal declares. If it is your own code, name the folder "
+                "of its yaml with --config-dir."
+            )
+
+
+def _declared_targets(config_dirs: Iterable[Path]) -> set[str]:
+    declared: set[str] = set()
+    package = Path(str(files("unimodal.conf")))
+    for folder in (package, *config_dirs):
+        for file in sorted(folder.rglob("*.yaml")):
+            declared.update(_targets(yaml.safe_load(file.read_text(encoding="utf-8"))))
+    return declared
+
+
+def _targets(node: Any) -> Iterator[str]:
+    """All `_target_`s of nested plain data."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield str(node["_target_"])
+        for value in node.values():
+            yield from _targets(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _targets(value)

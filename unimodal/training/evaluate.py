@@ -1,0 +1,42 @@
+"""`unimodal evaluate`: the figures of a checkpoint, on its own data or other."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from unimodal.training import build, checkpoints
+from unimodal.training.console import say, table
+from unimodal.training.train import quiet_known_warnings
+
+
+def evaluate(config: build.Config, config_dirs: Iterable[Path] = ()) -> dict[str, Any]:
+    """Validate the checkpoint that `config` (evaluate.yaml) names; returns its figures.
+
+    On the run's own data, machine and number of processes they equal the run's to the bit.
+    """
+    quiet_known_warnings()
+    saved, weights = checkpoints.load(config["checkpoint"], config_dirs)
+    saved = _with_changes(saved, config)
+    L.seed_everything(saved["seed"], workers=True, verbose=False)
+    source = build.make_source(saved)
+    task = build.make_task(saved)
+    task.load_state_dict(weights)
+    datamodule = build.make_datamodule(saved, source, task, eval_split=config["split"])
+    trainer = build.make_trainer(saved, Path.cwd(), logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    [figures] = trainer.validate(task, datamodule=datamodule, verbose=False)
+    named = {name.replace("val/", f"{config['split']}/", 1): value for name, value in figures.items()}
+    rows = {"checkpoint": str(checkpoints.find(config["checkpoint"]))}
+    say(table(rows | {name: f"{value:.6g}" for name, value in named.items()}))
+    if config["output"] and trainer.is_global_zero:
+        Path(config["output"]).write_text(json.dumps(named, indent=2) + "\n", encoding="utf-8")
+    return named
+
+
+def _with_changes(saved: build.Config, config: build.Config) -> build.Config:
+    """The run's config, with what evaluate.yaml changes."""
+    loader = saved["loader"] | {key: value for key, value in config["loader"].items() if value is not None}
+    changed = saved | {"loader": loader, "trainer": config["trainer"] | {"profiler": None}}
+    return changed | ({"data": config["data"]} if config["data"] else {})

@@ -1,0 +1,139 @@
+"""`unimodal train`: one run from a config to a folder."""
+
+import json
+import logging
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+import yaml
+from lightning.pytorch.loggers import Logger
+
+from unimodal.data.datamodule import DataModule
+from unimodal.tasks.base import Task
+from unimodal.training import build, checkpoints
+from unimodal.training.callbacks.progress import ProgressBar, ProgressLines
+from unimodal.training.callbacks.throughput import Throughput
+from unimodal.training.console import is_terminal, say, table
+from unimodal.training.metrics_csv import MetricsCSV
+from unimodal.training.optimization import Optimization, count_steps
+
+
+def train(config: build.Config, output: Path) -> dict[str, Any]:
+    """Train, then validate the best checkpoint; returns the figures that metrics.json holds.
+
+    Started again with the same `output`, an interrupted run goes on from its last checkpoint.
+
+    Raises:
+        ValueError: if the folder holds a finished run, or the config does not fit together.
+    """
+    start = time.monotonic()
+    last = resumable(output)
+    quiet_known_warnings()
+    L.seed_everything(config["seed"], workers=True, verbose=False)
+    source = build.make_source(config)
+    complete = build.complete(config, source)
+    task = build.make_task(complete)
+    datamodule = build.make_datamodule(complete, source, task)
+    trainer = _make_trainer(complete, task, output)
+    datamodule.trainer = trainer
+    task.optimization = _make_optimization(complete, datamodule, trainer)
+    if config["compile"]:
+        build.compile_blocks(task)
+    if trainer.is_global_zero:
+        _write_config(config, output)
+    say(f"training {_what(config)} into {output}" + (f", resumed from {last.name}" if last else ""))
+    _resume_metrics(trainer, last)
+    trainer.fit(task, datamodule=datamodule, ckpt_path=last, weights_only=True)
+    figures = _final_figures(trainer, task, datamodule, output)
+    figures |= {"parameters": build.num_parameters(task.model), "seconds": round(time.monotonic() - start, 1)}
+    if trainer.is_global_zero:
+        (output / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    _report(config, figures, output)
+    return figures
+
+
+def resumable(output: Path) -> Path | None:
+    """The checkpoint that a run in this folder goes on from, None for a new run.
+
+    Raises:
+        ValueError: if the run there is finished.
+    """
+    if (output / "metrics.json").exists():
+        raise ValueError(f"{output} holds a finished run; choose another output=DIR, or remove it.")
+    last = output / checkpoints.LAST
+    return last if last.exists() else None
+
+
+def quiet_known_warnings() -> None:
+    """Hide advice that does not apply: few workers are right for small data; our own lines say what happens."""
+    for message in (".*does not have many workers.*", ".*number of training batches.*", ".*litlogger.*"):
+        warnings.filterwarnings("ignore", message)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _make_trainer(config: build.Config, task: Task, output: Path) -> L.Trainer:
+    terminal = is_terminal()
+    progress = ProgressBar() if terminal else ProgressLines()
+    callbacks = [*build.make_callbacks(config, task), checkpoints.SaveConfig(config), progress]
+    loggers: list[Logger] = [build.make(node) for node in (config.get("logger") or {}).values() if node]
+    return build.make_trainer(
+        config, output, callbacks=callbacks, logger=loggers or False, enable_progress_bar=terminal
+    )
+
+
+def _make_optimization(config: build.Config, datamodule: DataModule, trainer: L.Trainer) -> Optimization:
+    node, batches = config["trainer"], len(datamodule.train_dataloader())
+    limit = node["overfit_batches"] or node["limit_train_batches"]
+    num_steps = count_steps(batches, node["accumulate_grad_batches"], trainer.max_epochs, trainer.max_steps, limit)
+    return Optimization(build.make(config["optimizer"]), build.make(config["scheduler"]), num_steps)
+
+
+def _resume_metrics(trainer: L.Trainer, last: Path | None) -> None:
+    if last is None:
+        return
+    step = torch.load(last, map_location="cpu", weights_only=True)["global_step"]
+    for logger in trainer.loggers:
+        if isinstance(logger, MetricsCSV):
+            logger.resume(step)
+
+
+def _final_figures(trainer: L.Trainer, task: Task, datamodule: DataModule, output: Path) -> dict[str, Any]:
+    """The figures of the best checkpoint, which is what a run folder stands for."""
+    best = output / checkpoints.BEST
+    steps, epochs = trainer.global_step, trainer.current_epoch
+    rates = next((c.rates(trainer.world_size) for c in trainer.callbacks if isinstance(c, Throughput)), {})
+    trainer.strategy.barrier()
+    validated = trainer.validate(
+        task, datamodule=datamodule, ckpt_path=best if best.exists() else None, verbose=False, weights_only=True
+    )
+    figures: dict[str, Any] = {name: value for result in validated for name, value in result.items()}
+    figures |= {name: round(rate, 1) for name, rate in rates.items()}
+    return figures | {"steps": steps, "epochs": epochs}
+
+
+def _write_config(config: build.Config, output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+
+
+def _what(config: build.Config) -> str:
+    tokenizer, task, data = (config[key]["_target_"].rpartition(".")[2] for key in ("tokenizer", "task", "data"))
+    return f"{task} with {tokenizer} on {data}"
+
+
+def _report(config: build.Config, figures: dict[str, Any], output: Path) -> None:
+    rows = {"what": _what(config), "parameters": f"{figures['parameters']:,}"}
+    rows |= {name: f"{value:.4f}" for name, value in figures.items() if name.startswith("val/")}
+    rows["time"] = f"{figures['seconds']:.0f} s for {figures['steps']} steps"
+    if "samples_per_second" in figures:
+        rows["speed"] = (
+            f"{figures['samples_per_second']:,.0f} samples/s, {figures['tokens_per_second']:,.0f} tokens/s"
+        )
+    rows["run"] = f"{output} ({checkpoints.BEST}, metrics.csv, config.yaml)"
+    rows["next"] = f"unimodal evaluate checkpoint={output}"
+    say("\n" + table(rows))
