@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import lightning as L
 import torch
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import Dataset
 from torchmetrics import MeanMetric
@@ -51,9 +52,13 @@ class Task(L.LightningModule):
 
     @staticmethod
     def examples(
-        samples: Any, preprocess: Mapping[str, Any], training: bool, augment: Callable | None = None, seed: int = 0
+        samples: Any,
+        preprocess: Mapping[str, Any],
+        training: bool,
+        augment: Callable | None = None,
+        seed: int = 0,
     ) -> Dataset:
-        """A dataset of what the task learns from: tensors with `labels`, -100 = ignored. It holds no weights."""
+        """What the task learns from: tensors with `labels`, -100 = ignored. The dataset holds no weights."""
         raise NotImplementedError
 
     def forward(self, batch: Batch) -> Output:
@@ -98,7 +103,10 @@ class Task(L.LightningModule):
         return self.optimization(self)
 
     def configure_gradient_clipping(
-        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+        self,
+        optimizer: Any,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip by the norm over all parameters, also where the optimizer is fused; logs the norm before."""
         if gradient_clip_val:
@@ -109,10 +117,8 @@ class Task(L.LightningModule):
     def configure_model(self) -> None:
         """Under FSDP2 (ModelParallelStrategy): shard each block, then the rest."""
         mesh = self.device_mesh
-        if mesh is None:
+        if mesh is None or isinstance(self, FSDPModule):  # not asked for, or done before
             return
-        from torch.distributed.fsdp import fully_shard
-
         for block in self.model.backbone.blocks:
             fully_shard(block, mesh=mesh["data_parallel"])
         fully_shard(self, mesh=mesh["data_parallel"])

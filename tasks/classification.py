@@ -54,7 +54,11 @@ class Classification(Task):
 
     @staticmethod
     def examples(
-        samples: Any, preprocess: Mapping[str, Any], training: bool, augment: Callable | None = None, seed: int = 0
+        samples: Any,
+        preprocess: Mapping[str, Any],
+        training: bool,
+        augment: Callable | None = None,
+        seed: int = 0,
     ) -> Dataset:
         """Tensors of each sample with its label."""
         return LabelledExamples(samples, preprocess, augment, seed)
@@ -66,7 +70,9 @@ class Classification(Task):
         labels = batch["labels"]
         count = (labels != IGNORED).sum()
         smoothing = self.label_smoothing if self.training else 0.0
-        total = F.cross_entropy(logits, labels, ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum")
+        total = F.cross_entropy(
+            logits, labels, ignore_index=IGNORED, label_smoothing=smoothing, reduction="sum"
+        )
         return Output(total / count.clamp_min(1), count, logits, tokens)
 
     def update_metrics(self, output: Output, batch: Batch) -> None:
@@ -99,5 +105,7 @@ def _metrics(num_classes: int) -> MetricCollection:
         "f1": MulticlassF1Score(num_classes, average="macro", ignore_index=IGNORED),
     }
     if num_classes > 5:
-        metrics["top5_accuracy"] = MulticlassAccuracy(num_classes, top_k=5, average="micro", ignore_index=IGNORED)
+        metrics["top5_accuracy"] = MulticlassAccuracy(
+            num_classes, top_k=5, average="micro", ignore_index=IGNORED
+        )
     return MetricCollection(metrics, compute_groups=False)

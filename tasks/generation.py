@@ -20,8 +20,8 @@ def generate(
 ) -> Tensor:
     """Continue `prompt` int [B, P]; returns int [B, P + new].
 
-    Stops when every row has ended; an ended row goes on with `eos_id`. `choose` takes logits [B, V] to ids [B]:
-    `greedy`, or a `Sampler`.
+    Stops when every row has ended; an ended row goes on with `eos_id`. `choose` takes logits [B, V] to ids
+    [B]: `greedy`, or a `Sampler`.
     """
     cache = KVCache(prompt.shape[1] + max_new_tokens + _num_registers(model))
     ids, new, start = prompt, prompt, 0
@@ -54,7 +54,9 @@ class Sampler:
         seed: of a generator of its own; the global one stays as it was.
     """
 
-    def __init__(self, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None, seed: int = 0):
+    def __init__(
+        self, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None, seed: int = 0
+    ):
         if temperature < 0:
             raise ValueError(f"temperature={temperature} must be 0 (greedy) or more.")
         if top_p is not None and not 0 < top_p <= 1:
@@ -75,8 +77,8 @@ class Sampler:
         """What is drawn from, [B, V] -> [B, V]; sums to 1."""
         logits = logits / self.temperature
         if self.top_k is not None and self.top_k < logits.shape[-1]:
-            weakest = logits.topk(self.top_k).values[:, -1:]
-            logits = logits.masked_fill(logits < weakest, -torch.inf)
+            best = logits.topk(self.top_k)  # exactly k, also where logits tie, as rounded ones often do
+            logits = torch.full_like(logits, -torch.inf).scatter(-1, best.indices, best.values)
         if self.top_p is not None:
             ordered, order = logits.softmax(-1).sort(-1, descending=True)
             beyond = ordered.cumsum(-1) - ordered >= self.top_p  # the mass before it suffices already

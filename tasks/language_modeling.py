@@ -20,7 +20,8 @@ from unimodal.types import IGNORED, Batch
 class LanguageModeling(Task):
     """Causal language modelling.
 
-    The loss is in nats a token; bits per byte, loss over text bytes, compares models whatever their vocabulary.
+    The loss is in nats a token; bits per byte, loss over text bytes, compares models whatever their
+    vocabulary.
 
     Args:
         model: needs a `text` tokenizer.
@@ -47,19 +48,26 @@ class LanguageModeling(Task):
         super().__init__(model)
         if "text" not in model.tokenizers:
             raise ValueError("language modeling needs a text tokenizer; choose modality=text.")
-        text = model.tokenizers["text"]
+        text: Any = model.tokenizers["text"]
+        if text.prefix is not None:
+            raise ValueError("language modeling predicts text alone; set tokenizer.num_prefix_tokens=0.")
         self.head = nn.Linear(model.backbone.dim, text.vocab_size, bias=False)
         nn.init.zeros_(self.head.weight)
         if tied:
             self.head.weight = text.embedding.weight
         self.prompt, self.num_samples, self.sample_len = prompt, num_samples, sample_len
-        self.sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        self.sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         Sampler(**self.sampling)  # a bad setting fails now, not after the first epoch
+        self._prompt_ids(prompt, sample_len)
         self.nats, self.targets, self.bytes = SumMetric(), SumMetric(), SumMetric()
 
     @staticmethod
     def examples(
-        samples: Any, preprocess: Mapping[str, Any], training: bool, augment: Callable | None = None, seed: int = 0
+        samples: Any,
+        preprocess: Mapping[str, Any],
+        training: bool,
+        augment: Callable | None = None,
+        seed: int = 0,
     ) -> Dataset:
         """Windows of the tokenizer's max_len over all texts."""
         text = preprocess["text"]
@@ -101,8 +109,19 @@ class LanguageModeling(Task):
         return self.complete([self.prompt] * self.num_samples, self.sample_len)
 
     def _complete(self, prompt: str, max_new_tokens: int, sampler: Sampler) -> str:
-        preprocess = self.model.tokenizers["text"].preprocess
-        ids = [preprocess.eos_id, *preprocess.encode(prompt).ids]
-        start = torch.tensor([ids], device=self.device)
+        text: Any = self.model.tokenizers["text"]
+        preprocess = text.preprocess
+        start = torch.tensor([self._prompt_ids(prompt, max_new_tokens)], device=self.device)
         written = generate(self.model, self.head, start, max_new_tokens, preprocess.eos_id, sampler)
         return preprocess.decode(written[0].tolist())
+
+    def _prompt_ids(self, prompt: str, max_new_tokens: int) -> list[int]:
+        text: Any = self.model.tokenizers["text"]
+        ids = [text.preprocess.eos_id, *text.preprocess.encode(prompt).ids]
+        length = len(ids) + max_new_tokens - 1  # what is written last is not read
+        if text.position_table is not None and length > len(text.position_table):
+            raise ValueError(
+                f"a prompt of {len(ids)} tokens and {max_new_tokens} new ones exceed the learned positions "
+                f"of tokenizer.max_len={len(text.position_table)}; lower task.sample_len."
+            )
+        return ids

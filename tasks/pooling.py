@@ -58,5 +58,7 @@ class AttentionPooling(nn.Module):
         """[B, N, D] -> [B, D]."""
         query = self.query.expand(len(tokens.embeds), -1, -1)
         hidden = None if not tokens.padded else ~tokens.mask  # torch's mask here: True = hidden
-        pooled, _ = self.attention(query, tokens.embeds, tokens.embeds, key_padding_mask=hidden, need_weights=False)
+        pooled, _ = self.attention(
+            query, tokens.embeds, tokens.embeds, key_padding_mask=hidden, need_weights=False
+        )
         return pooled[:, 0]

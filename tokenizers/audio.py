@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unimodal.tokenizers.base import Tokenizer, projection
+from unimodal.tokenizers.base import Tokenizer, check_positive, projection
 from unimodal.tokenizers.mel import LogMel
 from unimodal.tokenizers.pixels import grid
 from unimodal.types import Batch, TokenSequence
@@ -66,6 +66,7 @@ class AudioTokenizer(Tokenizer):
         num_positions: int,
     ):
         super().__init__(dim, num_prefix_tokens, num_positions)
+        check_positive(n_mels=n_mels, window_length=window_length, std=std)
         self.preprocess = AudioPreprocess(sample_rate, max_seconds, hop_length, n_mels)
         self.n_mels = n_mels
         self.log_mel = LogMel(sample_rate, n_mels, window_length, hop_length, mean, std)
@@ -122,7 +123,8 @@ class AudioFrameTokenizer(AudioTokenizer):
         num_prefix_tokens: int = 0,
         learned_positions: bool = False,
     ):
-        num_frames = round(max_seconds * sample_rate) // hop_length + 1
+        check_positive(stack=stack)
+        num_frames = _max_frames(sample_rate, hop_length, max_seconds)
         num_positions = -(-num_frames // stack) if learned_positions else 0
         mel = (sample_rate, n_mels, window_length, hop_length, max_seconds, mean, std)
         super().__init__(dim, *mel, num_prefix_tokens, num_positions)
@@ -142,7 +144,8 @@ class AudioFrameTokenizer(AudioTokenizer):
 class AudioPatchTokenizer(AudioTokenizer):
     """Overlapping square patches of the spectrogram (Gong et al. 2021, AST, arXiv 2104.01778).
 
-    The patch at frame t and band f stands at (t, f, 0), counted in strides. The clip is filled up to whole patches.
+    The patch at frame t and band f stands at (t, f, 0), counted in strides. The clip is filled up to whole
+    patches.
 
     Args:
         dim: the shared width.
@@ -176,8 +179,12 @@ class AudioPatchTokenizer(AudioTokenizer):
     ):
         if n_mels < patch_size:
             raise ValueError(f"tokenizer.n_mels={n_mels} is smaller than tokenizer.patch_size={patch_size}.")
+        if not 0 < stride <= patch_size:
+            raise ValueError(
+                f"tokenizer.stride={stride} is not between 1 and tokenizer.patch_size={patch_size}."
+            )
         bands = (n_mels - patch_size) // stride + 1
-        num_frames = round(max_seconds * sample_rate) // hop_length + 1
+        num_frames = _max_frames(sample_rate, hop_length, max_seconds)
         columns = _num_patches(num_frames, patch_size, stride)
         mel = (sample_rate, n_mels, window_length, hop_length, max_seconds, mean, std)
         super().__init__(dim, *mel, num_prefix_tokens, columns * bands if learned_positions else 0)
@@ -198,10 +205,16 @@ class AudioPatchTokenizer(AudioTokenizer):
         return TokenSequence(embeds, mask, positions, padded="input_values_mask" in batch)
 
     def _needed_by(self, columns: int, device: torch.device) -> Tensor:
-        """For each column of patches the frame that makes it needed: the first one that the column before lacks."""
+        """For each column of patches the frame that makes it needed: the first that the one before lacks."""
         frame = (torch.arange(columns, device=device) - 1) * self.stride + self.patch_size
         frame[0] = 0
         return frame
+
+
+def _max_frames(sample_rate: int, hop_length: int, max_seconds: float) -> int:
+    """Frames of the longest clip."""
+    check_positive(sample_rate=sample_rate, hop_length=hop_length, max_seconds=max_seconds)
+    return round(max_seconds * sample_rate) // hop_length + 1
 
 
 def _num_patches(num_frames: int, patch_size: int, stride: int) -> int:

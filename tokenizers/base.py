@@ -1,4 +1,4 @@
-"""What all tokenizers share: prefix tokens and learned absolute positions around the modality's own tokens."""
+"""What all tokenizers share: prefix tokens and learned absolute positions around a modality's own tokens."""
 
 from dataclasses import replace
 from typing import ClassVar
@@ -20,7 +20,8 @@ class Tokenizer(nn.Module):
         num_positions: size of the table of learned absolute positions, 0 for none.
 
     Attributes:
-        input_key: the key of the batch that it reads; the batch must also hold `KEY_mask` where KEY is padded.
+        input_key: the key of the batch that it reads; the batch must also hold `KEY_mask` where KEY is
+            padded.
         preprocess: a frozen dataclass of plain values that runs in the data workers; its `field` names the
             sample's field that it reads, its call turns a sample into tensors.
     """
@@ -45,22 +46,34 @@ class Tokenizer(nn.Module):
         """Tokens of the batch, prefix first.
 
         Raises:
-            ValueError: if the batch lacks the modality, or the table of positions is too short.
+            ValueError: if the batch lacks the modality, the table of positions is too short, or packed
+                sequences meet prefix tokens.
         """
         if self.input_key not in batch:
             raise ValueError(f'batch has no "{self.input_key}"; it has {", ".join(batch)}.')
         tokens = self.tokenize(batch)
         if self.position_table is not None:
-            tokens = tokens.with_embeds(tokens.embeds + self._learned_positions(tokens))
+            tokens = tokens.with_embeds(tokens.embeds + self._learned_positions(tokens, self.position_table))
         return tokens if self.prefix is None else self._with_prefix(tokens, self.prefix)
 
-    def _learned_positions(self, tokens: TokenSequence) -> Tensor:
-        num, have = tokens.embeds.shape[1], self.position_table.shape[0]
+    def _learned_positions(self, tokens: TokenSequence, table: Tensor) -> Tensor:
+        index, have = self.position_index(tokens), table.shape[0]
+        num = tokens.embeds.shape[1]
+        if index.device.type == "cpu" and index.numel():  # elsewhere asking would wait for the device
+            num = max(num, int(index.max()) + 1)
         if num > have:
-            raise ValueError(f"the input has {num} tokens, learned positions only {have}; make the tokenizer's size larger.")
-        return self.position_table[self.position_index(tokens)]
+            raise ValueError(
+                f"the input has {num} tokens, learned positions only {have}; "
+                "make the tokenizer's size larger."
+            )
+        return table[index]
 
     def _with_prefix(self, tokens: TokenSequence, prefix: Tensor) -> TokenSequence:
+        if tokens.segments is not None:
+            raise ValueError(
+                "packed sequences (segments) can not share tokenizer.num_prefix_tokens; "
+                "take backbone.num_registers."
+            )
         batch, num = tokens.embeds.shape[0], prefix.shape[0]
         origin = tokens.positions.new_zeros(tokens.positions.shape[0], num, 3)  # not rotated
         return replace(
@@ -88,7 +101,14 @@ def pair(size: int | tuple[int, int] | list[int], name: str) -> tuple[int, int]:
     return size[0], size[1]
 
 
+def check_positive(**knobs: float) -> None:
+    """Raise for a knob of the tokenizer that is not more than 0."""
+    for knob, value in knobs.items():
+        if value <= 0:
+            raise ValueError(f"tokenizer.{knob}={value} must be more than 0.")
+
+
 def check_multiple(name: str, size: int, of_name: str, of: int) -> None:
     """Raise where a size can not be cut into whole patches."""
-    if size < of or size % of:
+    if of < 1 or size < of or size % of:
         raise ValueError(f"{name}={size} is not a multiple of {of_name}={of}.")

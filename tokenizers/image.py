@@ -1,13 +1,14 @@
 """Images as sequences: linear patches (ViT) or a small convolutional stem (CCT)."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unimodal.tokenizers.base import Tokenizer, check_multiple, pair, projection
-from unimodal.tokenizers.pixels import Normalise, grid
+from unimodal.tokenizers.base import Tokenizer, check_multiple, check_positive, pair, projection
+from unimodal.tokenizers.pixels import Normalise, check_size, grid
 from unimodal.types import Batch, TokenSequence, full_mask
 
 HALF = (0.5, 0.5, 0.5)
@@ -24,7 +25,10 @@ class ImagePreprocess:
         """`image` uint8 [3, H, W] -> `pixel_values`, the same."""
         image = sample["image"]
         if tuple(image.shape) != (3, *self.image_size):
-            raise ValueError(f"the image has shape {tuple(image.shape)}; (3, {self.image_size[0]}, {self.image_size[1]}) was wanted.")
+            raise ValueError(
+                f"the image has shape {tuple(image.shape)}; "
+                f"(3, {self.image_size[0]}, {self.image_size[1]}) was wanted."
+            )
         return {"pixel_values": image}
 
 
@@ -67,17 +71,20 @@ class ImagePatchTokenizer(Tokenizer):
     def tokenize(self, batch: Batch) -> TokenSequence:
         """[B, 3, H, W] -> H / patch * W / patch tokens, row by row."""
         pixels, p = self.normalise(batch["pixel_values"]), self.patch_size
+        check_size("pixel_values", pixels.shape[2:], self.preprocess.image_size, "tokenizer.image_size")
         patches = pixels.unfold(2, p, p).unfold(3, p, p)  # [B, 3, H / p, W / p, p, p]
         rows, columns = patches.shape[2:4]
         embeds = self.project(patches.permute(0, 2, 3, 1, 4, 5).reshape(len(pixels), rows * columns, -1))
-        return TokenSequence(embeds, full_mask(embeds), grid(1, rows, columns, device=pixels.device), padded=False)
+        return TokenSequence(
+            embeds, full_mask(embeds), grid(1, rows, columns, device=pixels.device), padded=False
+        )
 
 
 class ImageConvTokenizer(Tokenizer):
-    """A convolutional stem, each layer 3x3, ReLU and 2x2 max pooling (Hassani et al. 2021, CCT, arXiv 2104.05704).
+    """A convolutional stem (Hassani et al. 2021, CCT, arXiv 2104.05704).
 
-    It learns faster than linear patches on small sets. A token at row y and column x of the last map stands
-    at (0, y, x).
+    Each layer is a 3x3 convolution, ReLU and 2x2 max pooling. The stem learns faster than linear patches on
+    small sets. A token at row y and column x of the last map stands at (0, y, x).
 
     Args:
         dim: the shared width.
@@ -102,6 +109,7 @@ class ImageConvTokenizer(Tokenizer):
         learned_positions: bool = False,
     ):
         height, width = pair(image_size, "tokenizer.image_size")
+        check_positive(num_layers=num_layers)
         stride = 2**num_layers
         for side in (height, width):
             check_multiple("tokenizer.image_size", side, "2 ** tokenizer.num_layers", stride)
@@ -109,14 +117,17 @@ class ImageConvTokenizer(Tokenizer):
         self.preprocess = ImagePreprocess((height, width))
         self.normalise = Normalise(mean, std)
         widths = [3, *[dim // 2] * (num_layers - 1), dim]
-        self.layers = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in zip(widths, widths[1:], strict=False))
-        for layer in self.layers:
+        layers = [nn.Conv2d(i, o, 3, padding=1) for i, o in pairwise(widths)]
+        self.layers = nn.ModuleList(layers)
+        for layer in layers:
             nn.init.kaiming_normal_(layer.weight)
+            assert layer.bias is not None
             nn.init.zeros_(layer.bias)
 
     def tokenize(self, batch: Batch) -> TokenSequence:
         """[B, 3, H, W] -> H / stride * W / stride tokens, row by row."""
         x = self.normalise(batch["pixel_values"])
+        check_size("pixel_values", x.shape[2:], self.preprocess.image_size, "tokenizer.image_size")
         for layer in self.layers:
             x = F.max_pool2d(F.relu(layer(x)), 2)
         rows, columns = x.shape[2:]

@@ -1,9 +1,13 @@
 """The log-mel spectrogram, computed on the device."""
 
+from typing import TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.audio_utils import mel_filter_bank
+
+Count = TypeVar("Count", int, Tensor)
 
 FLOOR = 1e-6  # power below which sound counts as silence: -60 dB
 
@@ -22,6 +26,9 @@ class LogMel(nn.Module):
         std: of log-mel values, divided by.
     """
 
+    filters: Tensor
+    window: Tensor
+
     def __init__(
         self, sample_rate: int, n_mels: int, window_length: int, hop_length: int, mean: float, std: float
     ):
@@ -36,15 +43,17 @@ class LogMel(nn.Module):
             sampling_rate=sample_rate,
             mel_scale="htk",
         )
-        self.register_buffer("filters", torch.tensor(filters, dtype=torch.float32))  # [bins, n_mels], persistent
+        self.register_buffer(
+            "filters", torch.tensor(filters, dtype=torch.float32)
+        )  # [bins, n_mels], persistent
         self.register_buffer("window", torch.hann_window(window_length))
 
-    def num_frames(self, num_samples: int | Tensor) -> int | Tensor:
+    def num_frames(self, num_samples: Count) -> Count:
         """How many frames a clip of so many samples has."""
         return num_samples // self.hop_length + 1
 
     def forward(self, samples: Tensor) -> Tensor:
-        """float [B, S], -1 to 1 -> float32 [B, T, n_mels], normalised."""
+        """Float [B, S], -1 to 1 -> float32 [B, T, n_mels], normalised."""
         with torch.autocast(samples.device.type, enabled=False):
             half = self.window_length // 2
             padded = F.pad(samples.float(), (half, self.window_length - half))

@@ -12,6 +12,9 @@ class Normalise(nn.Module):
         std: likewise.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]):
         super().__init__()
         # Persistent: on the meta device a non-persistent buffer would come back as garbage.
@@ -23,6 +26,12 @@ class Normalise(nn.Module):
         if pixels.dtype != torch.uint8:
             return pixels
         return (pixels.to(self.mean.dtype) / 255 - self.mean) / self.std
+
+
+def check_size(key: str, have: tuple[int, ...], wanted: tuple[int, ...], knob: str) -> None:
+    """Raise where a batch holds pixels of another size than the tokenizer was built for."""
+    if tuple(have) != wanted:
+        raise ValueError(f"{key} has size {tuple(have)}; {wanted} was wanted, which is {knob}.")
 
 
 def grid(*sizes: int, device: torch.device) -> Tensor:

@@ -1,23 +1,23 @@
-"""Text through any Hugging Face fast tokenizer: bytes, characters, a BPE trained on the data, or a pretrained one."""
+"""Text through any Hugging Face fast tokenizer: bytes, characters, a BPE of the data, or a pretrained one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import torch
-from tokenizers import Encoding
-from tokenizers import Tokenizer as FastTokenizer  # Hugging Face's package, a part of transformers
 from torch import Tensor, nn
 
-from unimodal.tokenizers.base import Tokenizer
+from tokenizers import Encoding
+from tokenizers import Tokenizer as FastTokenizer  # Hugging Face's package, a part of transformers
+from unimodal.tokenizers.base import Tokenizer, check_positive
 from unimodal.tokenizers.pixels import grid
 from unimodal.types import Batch, TokenSequence, full_mask
 
 
 @lru_cache(maxsize=8)
 def fast_tokenizer(json: str) -> FastTokenizer:
-    """The tokenizer that a `tokenizer.json` describes; strings like `<|endoftext|>` in user text stay plain text."""
+    """The tokenizer of a `tokenizer.json`; strings like `<|endoftext|>` in user text stay plain text."""
     tokenizer = FastTokenizer.from_str(json)
     tokenizer.encode_special_tokens = True
     tokenizer.no_padding()
@@ -48,7 +48,7 @@ class TextPreprocess:
     @property
     def eos_id(self) -> int:
         """The id of `eos_token`."""
-        return self.fast.token_to_id(self.eos_token)
+        return cast(int, self.fast.token_to_id(self.eos_token))  # TextTokenizer checks that there is one
 
     def encode(self, text: str) -> Encoding:
         """Ids and character offsets of the whole text, uncut."""
@@ -86,23 +86,29 @@ class TextTokenizer(Tokenizer):
         num_prefix_tokens: int = 0,
         learned_positions: bool = False,
     ):
+        check_positive(max_len=max_len)
         super().__init__(dim, num_prefix_tokens, max_len if learned_positions else 0)
         self.preprocess = TextPreprocess(vocabulary["tokenizer"], vocabulary["eos_token"], max_len)
         if self.preprocess.fast.token_to_id(self.preprocess.eos_token) is None:
-            raise ValueError(f"the vocabulary has no token {self.preprocess.eos_token!r}; set tokenizer.vocabulary.eos_token.")
-        self.vocab_size = self.preprocess.fast.get_vocab_size()
+            raise ValueError(
+                f"the vocabulary has no token {self.preprocess.eos_token!r}; "
+                "set tokenizer.vocabulary.eos_token."
+            )
+        self.vocab_size = 1 + max(self.preprocess.fast.get_vocab().values())  # ids may have holes
         self.embedding = nn.Embedding(self.vocab_size, dim)
         nn.init.normal_(self.embedding.weight, std=0.02)
 
     def tokenize(self, batch: Batch) -> TokenSequence:
-        """`input_ids` [B, N]; optional `attention_mask` [B, N], `position_ids` [B or 1, N] and `segments` [B, N].
+        """`input_ids` [B, N]; optional `attention_mask` and `segments` [B, N], `position_ids` [B or 1, N].
 
         Raises:
             ValueError: for an id outside the vocabulary (checked on the CPU only, where it costs nothing).
         """
         ids = batch["input_ids"]
         if ids.device.type == "cpu" and ids.numel() and int(ids.max()) >= self.vocab_size:
-            raise ValueError(f"input_ids has {int(ids.max())}; the vocabulary has vocab_size={self.vocab_size}.")
+            raise ValueError(
+                f"input_ids has {int(ids.max())}; the vocabulary has vocab_size={self.vocab_size}."
+            )
         embeds = self.embedding(ids)
         mask = batch["attention_mask"].bool() if "attention_mask" in batch else full_mask(embeds)
         places = batch.get("position_ids")

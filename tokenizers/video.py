@@ -7,13 +7,13 @@ from torch import Tensor
 
 from unimodal.tokenizers.base import Tokenizer, check_multiple, pair, projection
 from unimodal.tokenizers.image import HALF
-from unimodal.tokenizers.pixels import Normalise, grid
+from unimodal.tokenizers.pixels import Normalise, check_size, grid
 from unimodal.types import Batch, TokenSequence, full_mask
 
 
 @dataclass(frozen=True)
 class VideoPreprocess:
-    """What a worker does to a clip that data has cut to `num_frames` and resized to `image_size` (height, width)."""
+    """What a worker does to a clip that data has cut to `num_frames` and resized to `image_size` (H, W)."""
 
     num_frames: int
     image_size: tuple[int, int]
@@ -72,6 +72,8 @@ class VideoTubeletTokenizer(Tokenizer):
     def tokenize(self, batch: Batch) -> TokenSequence:
         """[B, T, 3, H, W] -> T / tubelet * H / patch * W / patch tokens, frame by frame and row by row."""
         pixels = self.normalise(batch["pixel_values_videos"]).transpose(1, 2)  # [B, 3, T, H, W]
+        wanted = (self.preprocess.num_frames, *self.preprocess.image_size)
+        check_size("pixel_values_videos", pixels.shape[2:], wanted, "tokenizer.num_frames and image_size")
         t, p = self.tubelet_size, self.patch_size
         tubelets = pixels.unfold(2, t, t).unfold(3, p, p).unfold(4, p, p)  # [B, 3, T/t, H/p, W/p, t, p, p]
         sizes = tubelets.shape[2:5]

@@ -11,7 +11,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -47,13 +47,15 @@ def run(verb: str, arguments: list[str]) -> int:
     schema.register()
     OmegaConf.register_new_resolver("run_suffix", lambda: secrets.token_hex(2), use_cache=True, replace=True)
     config_dirs = _config_dirs(arguments)
-    sys.path[:0] = [str(folder) for folder in config_dirs]  # the user's own classes lie beside their yaml files
+    sys.path[:0] = [
+        str(folder) for folder in config_dirs
+    ]  # the user's own classes lie beside their yaml files
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving
-    sys.argv = [f"unimodal {verb}", *arguments]
+    typed, sys.argv = sys.argv, [sys.argv[0], *arguments]
     application = hydra.main(version_base="1.3", config_path="pkg://unimodal.conf", config_name=verb)
     try:
-        application(_Job(verb, config_dirs))()
+        application(_Job(verb, config_dirs, [typed[0], verb, *arguments]))()
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
         if full_error:
             raise
@@ -65,26 +67,38 @@ def run(verb: str, arguments: list[str]) -> int:
 class _Job:
     """One run: settles the config, and leaves it where the processes that Lightning starts find it."""
 
-    def __init__(self, verb: str, config_dirs: list[Path]):
-        self.verb, self.config_dirs = verb, config_dirs
+    def __init__(self, verb: str, config_dirs: list[Path], command: list[str]):
+        self.verb, self.config_dirs, self.command = verb, config_dirs, command
         self.__name__ = self.__qualname__ = verb  # hydra.main wraps it like a function
 
     def __call__(self, cfg: DictConfig) -> Any:
         output = Path(HydraConfig.get().runtime.output_dir)
+        if self.verb == "train":
+            cfg.output = str(output)  # in a sweep each job has a folder of its own
         config = _plain(cfg)
-        if "output" in config and self.verb == "train":
-            config["output"] = str(output)
         dirs = [str(folder) for folder in self.config_dirs]
         handle, name = tempfile.mkstemp(prefix="unimodal-", suffix=".json")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump({"config": config, "output": str(output), "config_dirs": dirs}, file)
         os.environ[CHILD_CONFIG] = name
+        sys.argv = self.command  # which Lightning starts its processes with
         try:
             return VERBS[self.verb](config, output, self.config_dirs)
         finally:
-            for variable in (CHILD_CONFIG, *LAUNCHER_VARIABLES):  # else the next job of a sweep takes itself for a child
+            _leave_process_group()
+            for variable in (
+                CHILD_CONFIG,
+                *LAUNCHER_VARIABLES,
+            ):  # else the next job of a sweep takes itself for a child
                 os.environ.pop(variable, None)
             Path(name).unlink(missing_ok=True)
+
+
+def _leave_process_group() -> None:
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:
@@ -102,6 +116,3 @@ def _config_dirs(arguments: list[str]) -> list[Path]:
         if name in ("--config-dir", "-cd"):
             folders.append(value if equals else (arguments[place + 1 : place + 2] or [""])[0])
     return [Path(folder).resolve() for folder in folders if folder]
-
-
-__all__ = ["VERBS", "InstantiationException", "run"]

@@ -17,4 +17,6 @@ def prepare() -> None:
         for name in [n for n in sys.modules if n == "torchaudio" or n.startswith("torchaudio.")]:
             del sys.modules[name]
         sys.modules["torchaudio"] = None  # type: ignore[assignment]
-        warnings.warn(f"torchaudio does not import ({error}); audio will not work. See: unimodal doctor", stacklevel=2)
+        warnings.warn(
+            f"torchaudio does not import ({error}); audio will not work. See: unimodal doctor", stacklevel=2
+        )

@@ -7,17 +7,40 @@ import sys
 from importlib.metadata import PackageNotFoundError, requires, version
 
 PACKAGES = (
-    "torch", "torchvision", "torchaudio", "transformers", "tokenizers", "datasets", "lightning", "torchmetrics",
-    "hydra-core", "omegaconf", "soundfile", "av", "pillow", "numpy", "scikit-learn", "safetensors", "tensorboard",
-)  # fmt: skip
+    "torch",
+    "torchvision",
+    "torchaudio",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "lightning",
+    "torchmetrics",
+    "hydra-core",
+    "omegaconf",
+    "soundfile",
+    "av",
+    "pillow",
+    "numpy",
+    "scikit-learn",
+    "safetensors",
+    "tensorboard",
+)
 MALWARE = ("2.6.2", "2.6.3")
-CODECS = {".wav .flac .ogg .opus .mp3": "soundfile", ".mp4 .webm .m4a .avi": "av", ".jpg .png .webp .gif .tiff": "PIL"}
+CODECS = {
+    ".wav .flac .ogg .opus .mp3": "soundfile",
+    ".mp4 .webm .m4a .avi": "av",
+    ".jpg .png .webp .gif .tiff": "PIL",
+}
 
 
 def doctor() -> int:
     """Look at this installation and say what is wrong; returns 1 if anything must be mended."""
     problems = [*_version_problems(), *_import_problems()]
-    lines = [f"unimodal {_version('unimodal')}, Python {platform.python_version()}, {platform.platform()}", "", "packages"]
+    lines = [
+        f"unimodal {_version('unimodal')}, Python {platform.python_version()}, {platform.platform()}",
+        "",
+        "packages",
+    ]
     lines += [f"  {name:<14} {_version(name)}" for name in PACKAGES]
     lines += ["", "devices", *_devices(), "", "decoders", *_decoders(), "", "problems"]
     lines += [f"  {problem}" for problem in problems] or ["  none"]
@@ -45,9 +68,13 @@ def _version_problems() -> list[str]:
         if found == "not installed":
             problems.append(f"{requirement.name} is not installed: pip install '{line}'")
         elif not requirement.specifier.contains(found, prereleases=True):
-            problems.append(f"{requirement.name} {found} is outside {requirement.specifier}: pip install '{line}'")
+            problems.append(
+                f"{requirement.name} {found} is outside {requirement.specifier}: pip install '{line}'"
+            )
     if _version("lightning") in MALWARE:
-        problems.append("this lightning release was malware: pip install 'lightning>=2.6.6', and change your secrets.")
+        problems.append(
+            "this lightning release was malware: pip install 'lightning>=2.6.6', and change your secrets."
+        )
     return problems
 
 
@@ -56,7 +83,9 @@ def _import_problems() -> list[str]:
     for name, mend in {
         "torch": "pip install 'torch>=2.11,<2.15'",
         "torchvision": "torchvision must fit torch: pip install 'torch<2.15' 'torchvision<0.30'",
-        "torchaudio": "torchaudio 2.11 needs torch of the same CUDA: pip install 'torch<2.15' 'torchaudio<2.12'",
+        "torchaudio": (
+            "torchaudio 2.11 needs torch of the same CUDA: pip install 'torch<2.15' 'torchaudio<2.12'"
+        ),
         "transformers": "pip install 'transformers>=5.17,<6'",
     }.items():
         try:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
@@ -24,7 +25,9 @@ def explain(error: BaseException, verb: str, arguments: list[str]) -> str:
         if isinstance(cause, ConfigKeyError) or "not in struct" in str(cause) or "not in '" in str(cause):
             name = key[1] if key else str(cause)
             return f"there is no key {name}{nearest(name, _valid_keys(verb))} (--cfg job shows all)"
-    message = "; ".join(dict.fromkeys(str(cause).strip().split("\n")[0] for cause in chain if str(cause).strip()))
+    message = "; ".join(
+        dict.fromkeys(str(cause).strip().split("\n")[0] for cause in chain if str(cause).strip())
+    )
     place = next((m[1] for c in chain if (m := re.search(r"full_key: (\S+)", str(c)))), None)
     return f"{message} (key {place})" if place and place not in message else message
 
@@ -40,7 +43,9 @@ def _unknown_option(error: MissingConfigException) -> str:
     group, _, option = wanted.rpartition("/")
     if not error.options:
         return str(error).split("\n")[0]
-    return f"{group} has no option {option}{nearest(option, error.options)} It has {', '.join(error.options)}."
+    return (
+        f"{group} has no option {option}{nearest(option, error.options)} It has {', '.join(error.options)}."
+    )
 
 
 def _valid_keys(verb: str) -> list[str]:
@@ -49,11 +54,14 @@ def _valid_keys(verb: str) -> list[str]:
     with initialize_config_module("unimodal.conf", version_base="1.3"):
         config = compose(verb, return_hydra_config=True)
         keys = list(_keys(config))
-        groups = [g for g in GlobalHydra.instance().config_loader().list_groups("") if g not in ("hydra", "schema")]
+        groups = [
+            g for g in GlobalHydra.instance().config_loader().list_groups("") if g not in ("hydra", "schema")
+        ]
     return [key for key in keys if not key.startswith("hydra.")] + groups
 
 
 def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    key: Any
     for key in node:
         yield f"{prefix}{key}"
         if not OmegaConf.is_missing(node, key) and not OmegaConf.is_interpolation(node, key):

@@ -1,6 +1,7 @@
 """The whole model: embed each modality, concatenate, encode."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -23,7 +24,9 @@ class Unimodal(nn.Module):
         super().__init__()
         for name, tokenizer in tokenizers.items():
             if tokenizer.dim != backbone.dim:
-                raise ValueError(f"the {name} tokenizer has dim={tokenizer.dim}, the backbone dim={backbone.dim}.")
+                raise ValueError(
+                    f"the {name} tokenizer has dim={tokenizer.dim}, the backbone dim={backbone.dim}."
+                )
         self.tokenizers, self.backbone = nn.ModuleDict(tokenizers), backbone
 
     def embed(self, batch: Batch) -> TokenSequence:
@@ -32,14 +35,20 @@ class Unimodal(nn.Module):
         Raises:
             ValueError: if the batch holds none that a tokenizer reads.
         """
-        present = [t(batch) for t in self.tokenizers.values() if t.input_key in batch]
+        tokenizers: Iterable[Any] = self.tokenizers.values()
+        present = [t(batch) for t in tokenizers if t.input_key in batch]
         if not present:
-            wanted = ", ".join(t.input_key for t in self.tokenizers.values())
+            wanted = ", ".join(t.input_key for t in tokenizers)
             raise ValueError(f"batch has none of {wanted}; it has {', '.join(batch)}.")
         return concatenate(present)
 
     def forward(
-        self, batch: Batch, *, causal: bool = False, prefix: Tensor | None = None, cache: KVCache | None = None
+        self,
+        batch: Batch,
+        *,
+        causal: bool = False,
+        prefix: Tensor | None = None,
+        cache: KVCache | None = None,
     ) -> TokenSequence:
         """Encode a batch; `causal`, `prefix` and `cache` as in `Transformer.forward`."""
         return self.backbone(self.embed(batch), causal=causal, prefix=prefix, cache=cache)

@@ -18,7 +18,7 @@ Sample = dict[str, Any]
 Batch = dict[str, Tensor]
 """Collated tensors under Hugging Face's names: `input_ids` int [B, N]; `pixel_values` uint8 or float
 [B, 3, H, W]; `input_values` float [B, S], -1 to 1; `pixel_values_videos` uint8 or float [B, T, 3, H, W];
-`labels`. `attention_mask` [B, N] belongs to `input_ids`; any other padded input KEY has its own `KEY_mask`."""
+`labels`. `attention_mask` [B, N] belongs to `input_ids`; any other padded KEY has its own `KEY_mask`."""
 
 
 class Waveform(NamedTuple):
@@ -61,6 +61,8 @@ def full_mask(embeds: Tensor) -> Tensor:
 def concatenate(sequences: list[TokenSequence]) -> TokenSequence:
     """Join sequences of one batch along N, each placed after the last coordinate of the one before it.
 
+    Padding takes no room: where a row's tokens stand does not depend on the batch that it is in.
+
     Raises:
         ValueError: if there is nothing to join, or packed and unpacked sequences meet.
     """
@@ -70,9 +72,11 @@ def concatenate(sequences: list[TokenSequence]) -> TokenSequence:
         return sequences[0]
     if any(s.segments is not None for s in sequences):
         raise ValueError("packed sequences (segments) are already joined; concatenate before packing.")
-    batch, positions = sequences[0].embeds.shape[0], [sequences[0].positions]
-    for s in sequences[1:]:
-        positions.append(s.positions + positions[-1].amax((1, 2), keepdim=True) + 1)
+    batch, start, positions = sequences[0].embeds.shape[0], sequences[0].positions.new_zeros(1, 1, 1), []
+    for s in sequences:
+        positions.append(s.positions + start)
+        beyond = (positions[-1] + 1) * s.mask[..., None]
+        start = torch.maximum(start, beyond.amax((1, 2), keepdim=True))
     return TokenSequence(
         embeds=torch.cat([s.embeds for s in sequences], 1),
         mask=torch.cat([s.mask for s in sequences], 1),

@@ -1,10 +1,13 @@
 import pickle
 import random
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from unimodal.data.augment import AudioAugment, ImageAugment, VideoAugment, spectrogram_mask
+from unimodal.data.collate import collate
+from unimodal.tokenizers.audio import AudioFrameTokenizer, AudioPatchTokenizer
 from unimodal.types import Waveform
 
 PIXELS = {
@@ -138,3 +141,80 @@ def test_a_spectrogram_mask_depends_on_torchs_seed():
     first = spectrogram_mask(50, 20, 10, 5)
     torch.manual_seed(5)
     assert torch.equal(spectrogram_mask(50, 20, 10, 5), first)
+
+
+def masked(num_samples=1600, seed=0, **knobs):
+    """What the augmentation makes of a clip for a tokenizer with frames of 80 samples and 20 bands."""
+    sample = {"audio": Waveform(torch.ones(num_samples) / 2, 8000), "label": 3}
+    torch.manual_seed(seed)
+    return AudioAugment(**knobs)(sample, SimpleNamespace(hop_length=80, n_mels=20))
+
+
+@pytest.mark.parametrize("knobs", [{"time_mask": 8}, {"freq_mask": 6}, {"time_mask": 8, "freq_mask": 6}])
+def test_a_spectrogram_mask_goes_along_with_the_sound(knobs):
+    changed = masked(**knobs)
+    assert changed.keys() == {"audio", "label", "spectrogram_mask"}
+    assert changed["spectrogram_mask"].shape == (21, 20)
+    assert changed["spectrogram_mask"].dtype == torch.bool
+    assert torch.equal(changed["audio"].samples, torch.ones(1600) / 2)
+
+
+def test_only_the_kind_of_band_that_was_asked_for_is_hidden():
+    frames = torch.stack([masked(seed=i, time_mask=8)["spectrogram_mask"] for i in range(10)])
+    bands = torch.stack([masked(seed=i, freq_mask=6)["spectrogram_mask"] for i in range(10)])
+    assert torch.equal(frames.any(2), frames.all(2))
+    assert torch.equal(bands.any(1), bands.all(1))
+    assert not frames.all()
+    assert not bands.all()
+
+
+def test_no_bands_hide_nothing():
+    assert masked(time_mask=8, freq_mask=6, num_masks=0)["spectrogram_mask"].all()
+
+
+def test_the_spectrogram_mask_depends_on_torchs_seed_alone():
+    first = masked(seed=1, time_mask=8, freq_mask=6)["spectrogram_mask"]
+    assert torch.equal(masked(seed=1, time_mask=8, freq_mask=6)["spectrogram_mask"], first)
+    others = [masked(seed=i, time_mask=8, freq_mask=6)["spectrogram_mask"] for i in range(2, 6)]
+    assert any(not torch.equal(first, other) for other in others)
+
+
+def test_without_bands_there_is_no_mask_and_no_preprocess_is_needed():
+    assert "spectrogram_mask" not in AudioAugment(gain_db=6)(sample_of("audio"))
+
+
+@pytest.mark.parametrize("num_samples", [1, 79, 80, 1599, 1600])
+@pytest.mark.parametrize("make", [AudioFrameTokenizer, AudioPatchTokenizer])
+def test_the_mask_has_as_many_frames_as_the_tokenizers_spectrogram(make, num_samples):
+    tokenizer = make(32, sample_rate=8000, n_mels=20, hop_length=80, window_length=200)
+    sample = {"audio": Waveform(torch.zeros(num_samples), 8000)}
+    changed = AudioAugment(time_mask=8, freq_mask=6)(sample, tokenizer.preprocess)
+    batch = collate([tokenizer.preprocess(changed)])
+    assert batch["spectrogram_mask"].shape[1:] == tokenizer.spectrogram(batch)[0].shape[1:]
+
+
+def test_clips_of_different_length_are_hidden_each_in_its_own_frames():
+    tokenizer = AudioFrameTokenizer(32, sample_rate=8000, n_mels=20, hop_length=80, window_length=200)
+    noise = torch.randn(1600, generator=torch.Generator().manual_seed(0))
+    clips = [{"audio": Waveform(noise[:num].clamp(-1, 1), 8000)} for num in (1600, 400)]
+    torch.manual_seed(1)
+    changed = [AudioAugment(time_mask=8, freq_mask=6)(clip, tokenizer.preprocess) for clip in clips]
+    batch = collate([tokenizer.preprocess(sample) for sample in changed])
+    mel, _ = tokenizer.spectrogram(batch)
+    hidden = ~batch["spectrogram_mask"]
+    assert hidden.any()
+    assert not mel[hidden].any()
+    assert not mel[1, 6:].any()
+    assert mel[0][~hidden[0]].ne(0).all()
+
+
+def test_negative_knobs_of_sound_are_named():
+    for knob in ("gain_db", "shift_ms"):
+        with pytest.raises(ValueError, match=f"{knob}=-1"):
+            AudioAugment(**{knob: -1})
+
+
+@pytest.mark.parametrize("knob", ["time_mask", "freq_mask", "num_masks"])
+def test_a_negative_mask_is_named(knob):
+    with pytest.raises(ValueError, match=f"{knob}=-1"):
+        AudioAugment(**{knob: -1})

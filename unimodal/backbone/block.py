@@ -42,15 +42,17 @@ class Scale(nn.Module):
 class Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)). Nothing else touches the stream x."""
 
-    def __init__(self, dim: int, num_heads: int, num_kv_heads: int, head_dim: int, mlp_dim: int, config: BlockConfig):
+    def __init__(
+        self, dim: int, num_heads: int, num_kv_heads: int, head_dim: int, mlp_dim: int, config: BlockConfig
+    ):
         super().__init__()
         self.attention_norm = make_norm(dim, config)
         self.attention = Attention(dim, num_heads, num_kv_heads, head_dim, config)
         self.mlp_norm = make_norm(dim, config)
         self.mlp = MLP(dim, mlp_dim, config)
-        scaled = config.layer_scale is not None
-        self.attention_scale = Scale(dim, config.layer_scale) if scaled else nn.Identity()
-        self.mlp_scale = Scale(dim, config.layer_scale) if scaled else nn.Identity()
+        initial = config.layer_scale
+        self.attention_scale = nn.Identity() if initial is None else Scale(dim, initial)
+        self.mlp_scale = nn.Identity() if initial is None else Scale(dim, initial)
 
     def forward(
         self,

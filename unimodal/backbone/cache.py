@@ -19,21 +19,27 @@ class KVCache:
         self.layers: dict[int, tuple[Tensor, Tensor]] = {}
 
     def extend(self, mask: Tensor, padded: bool) -> tuple[Tensor, bool]:
-        """Note which of the new tokens [B, N] are real; returns the mask of all, [B, length + N], and whether it has gaps.
+        """Note which of the new tokens [B, N] are real.
+
+        Returns the mask of all, [B, length + N], and whether it has gaps.
 
         Raises:
             ValueError: if they do not fit.
         """
         if self.length + mask.shape[1] > self.max_len:
             raise ValueError(
-                f"the cache holds {self.length} of max_len={self.max_len} tokens; {mask.shape[1]} more do not fit."
+                f"the cache holds {self.length} of max_len={self.max_len} tokens; "
+                f"{mask.shape[1]} more do not fit."
             )
         self.mask = mask if self.mask is None else torch.cat((self.mask, mask), 1)
         self.padded = self.padded or padded
         return self.mask, self.padded
 
     def append(self, layer_idx: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new keys and values [B, H, N, head_dim] of one layer; returns all of them, [B, H, length + N, head_dim]."""
+        """Store new keys and values [B, H, N, head_dim] of one layer.
+
+        Returns all of them, [B, H, length + N, head_dim].
+        """
         if layer_idx not in self.layers:
             room = (*key.shape[:2], self.max_len, key.shape[3])
             self.layers[layer_idx] = key.new_empty(room), value.new_empty(room)

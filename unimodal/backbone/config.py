@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from transformers.activations import ACT2FN
+
 
 @dataclass(frozen=True)
 class BlockConfig:
@@ -13,7 +15,8 @@ class BlockConfig:
         norm: `rms` or `layer`.
         norm_bias: whether a `layer` norm has a bias.
         eps: the norms' epsilon.
-        qkv_bias: for all of query, key and value, or for each of the three. A key bias changes nothing under softmax.
+        qkv_bias: for all of query, key and value, or for each of the three. A key bias changes nothing under
+            softmax.
         out_bias: bias of the attention's output.
         mlp_bias: bias of the feed-forward layers.
         mlp_ratio: hidden width of the feed-forward over `dim`, rounded to a multiple of 8.
@@ -44,6 +47,14 @@ class BlockConfig:
             raise ValueError(f"block.norm={self.norm!r} is not one of rms, layer.")
         if self.residual_init not in ("zero", "normal"):
             raise ValueError(f"block.residual_init={self.residual_init!r} is not one of zero, normal.")
+        if self.act not in ACT2FN:
+            raise ValueError(f"block.act={self.act!r} is no activation of transformers; silu and gelu are.")
+        if not isinstance(self.qkv_bias, bool) and len(self.qkv_bias) != 3:
+            raise ValueError(
+                f"block.qkv_bias={self.qkv_bias} must be one bool, or three: for query, key, value."
+            )
+        if self.mlp_ratio <= 0:
+            raise ValueError(f"block.mlp_ratio={self.mlp_ratio} must be more than 0.")
 
     @property
     def qkv_biases(self) -> tuple[bool, bool, bool]:

@@ -15,7 +15,7 @@ Rotation = tuple[Tensor, Tensor]
 
 
 def rotation(positions: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> Rotation:
-    """The rotation of each token, from `positions` float [B or 1, N, 3]; computed in fp32, returned as `dtype`."""
+    """Each token's rotation, from `positions` float [B or 1, N, 3]; computed in fp32, returned as `dtype`."""
     exponent = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim
     axis = torch.arange(head_dim // 2, device=positions.device) % NUM_AXES
     angle = positions.float()[..., axis] * (1.0 / theta**exponent)  # [B or 1, N, head_dim / 2]

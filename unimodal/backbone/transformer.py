@@ -1,7 +1,8 @@
 """The shared backbone: a stack of blocks over one residual stream."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -51,13 +52,19 @@ class Transformer(nn.Module):
         checkpointing: bool = False,
     ):
         super().__init__()
+        _check_at_least(
+            1, dim=dim, depth=depth, num_heads=num_heads, num_kv_heads=num_kv_heads, head_dim=head_dim
+        )
+        _check_at_least(0, num_registers=num_registers, window=window)
         if head_dim is None and dim % num_heads:
             raise ValueError(f"backbone.dim={dim} is not a multiple of backbone.num_heads={num_heads}.")
         config = block or BlockConfig()
         self.dim, self.config, self.window, self.checkpointing = dim, config, window, checkpointing
         self.head_dim = head_dim or dim // num_heads
         if config.rope_theta and self.head_dim % 2:
-            raise ValueError(f"rotary positions need an even head_dim, not {self.head_dim}; change backbone.num_heads.")
+            raise ValueError(
+                f"rotary positions need an even head_dim, not {self.head_dim}; change backbone.num_heads."
+            )
         self.layer_types = _checked_layer_types(layer_types, depth, window)
         sizes = (dim, num_heads, num_kv_heads or num_heads, self.head_dim, config.mlp_dim(dim))
         self.registers = nn.Parameter(torch.empty(num_registers, dim)) if num_registers else None
@@ -91,7 +98,7 @@ class Transformer(nn.Module):
         theta, stream = self.config.rope_theta, x.embeds
         turned = rotation(x.positions, self.head_dim, theta, _compute_dtype(stream)) if theta else None
         for layer_idx, (block, kind) in enumerate(zip(self.blocks, self.layer_types, strict=True)):
-            if self.checkpointing and self.training:
+            if self.checkpointing and self.training and cache is None:
                 stream = checkpoint(block, stream, turned, *masks[kind], use_reentrant=False)
             else:
                 stream = block(stream, turned, *masks[kind], cache, layer_idx)
@@ -135,7 +142,8 @@ def initialise(model: Transformer) -> None:
     | layer scale                   | `block.layer_scale`                                  |
     | registers                     | normal, 0.02                                         |
 
-    With zero branches every block is the identity at first: the gradient reaches the first block undiminished.
+    With zero branches every block is the identity at first: the gradient reaches the first block
+    undiminished.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear):
@@ -146,7 +154,7 @@ def initialise(model: Transformer) -> None:
         elif isinstance(module, Scale):
             nn.init.constant_(module.weight, module.initial)
     if model.config.residual_init == "zero":
-        for block in model.blocks:
+        for block in cast(Iterable[Block], model.blocks):
             nn.init.zeros_(block.attention.out.weight)
             nn.init.zeros_(block.mlp.down.weight)
     if model.registers is not None:
@@ -164,17 +172,32 @@ def _visibility(x: TokenSequence, causal: bool, prefix: Tensor | None, cache: KV
     return Visibility(keys, padded, causal, prefix, x.segments, x.embeds.shape[1])
 
 
+def _check_at_least(least: int, **sizes: int | None) -> None:
+    for name, size in sizes.items():
+        if size is not None and size < least:
+            raise ValueError(f"backbone.{name}={size} must be at least {least}.")
+
+
 def _checked_layer_types(layer_types: Sequence[str] | None, depth: int, window: int | None) -> list[str]:
     kinds = list(layer_types) if layer_types is not None else ["full"] * depth
     if len(kinds) != depth or not set(kinds) <= set(LAYER_TYPES):
-        raise ValueError(f"backbone.layer_types={kinds} must name one of {', '.join(LAYER_TYPES)} for each of depth={depth} blocks.")
+        raise ValueError(
+            f"backbone.layer_types={kinds} must name one of {', '.join(LAYER_TYPES)} "
+            f"for each of depth={depth} blocks."
+        )
     if "sliding" in kinds and window is None:
         raise ValueError("backbone.layer_types has sliding blocks; set backbone.window.")
+    if "sliding" not in kinds and window is not None:
+        raise ValueError(
+            f"backbone.window={window} changes nothing: no block of backbone.layer_types is sliding."
+        )
     return kinds
 
 
 def _check_call(tokens: TokenSequence, causal: bool, prefix: Tensor | None, cache: KVCache | None) -> None:
     if prefix is not None and not causal:
-        raise ValueError("a prefix has a meaning only under causal=True: without it every token is seen anyway.")
+        raise ValueError(
+            "a prefix has a meaning only under causal=True: without it every token is seen anyway."
+        )
     if cache is not None and (not causal or prefix is not None or tokens.segments is not None):
         raise ValueError("a cache works with causal=True and without prefix and segments.")

@@ -103,6 +103,8 @@ class AudioAugment:
     def __post_init__(self) -> None:
         _check_range(0, 60, gain_db=self.gain_db)
         _check_range(0, float("inf"), shift_ms=self.shift_ms)
+        masks = {"time_mask": self.time_mask, "freq_mask": self.freq_mask, "num_masks": self.num_masks}
+        _check_range(0, float("inf"), **masks)
 
     def __call__(self, sample: Sample, preprocess: Any = None) -> Sample:
         """A copy of `sample` with another waveform of the same length.

@@ -11,7 +11,7 @@ FOLLOWERS = ("labels", "byte_counts", "spectrogram_mask")  # padded beside what 
 
 
 def collate(examples: list[dict[str, Tensor]]) -> Batch:
-    """Stack each key, padding the first axis to the longest example of the batch; labels are padded with -100.
+    """Stack each key, padding the first axis to the batch's longest example; labels are padded with -100.
 
     A key that was padded gets a mask, True = real. Where nothing is padded there is no mask, which tells the
     tokenizer that attention needs none.
@@ -22,7 +22,9 @@ def collate(examples: list[dict[str, Tensor]]) -> Batch:
     keys = examples[0].keys()
     for example in examples:
         if example.keys() != keys:
-            raise ValueError(f"examples of one batch differ: one has {', '.join(keys)}, one {', '.join(example)}.")
+            raise ValueError(
+                f"examples of one batch differ: one has {', '.join(keys)}, one {', '.join(example)}."
+            )
     batch: Batch = {}
     for key in keys:
         tensors = [example[key] for example in examples]
@@ -42,7 +44,7 @@ def _mask(tensors: list[Tensor]) -> Tensor:
 
 
 def _pad(key: str, tensors: list[Tensor]) -> Tensor:
-    if any(t.shape[1:] != tensors[0].shape[1:] for t in tensors):
+    if any(t.ndim != tensors[0].ndim or t.shape[1:] != tensors[0].shape[1:] for t in tensors):
         raise ValueError(f"{key} of one batch differs in shape: {sorted({tuple(t.shape) for t in tensors})}.")
     if not _differ(tensors):
         return torch.stack(tensors)

@@ -1,4 +1,4 @@
-"""Datasets of ready examples: decoded, fitted to the tokenizer, augmented, preprocessed. They carry no weights."""
+"""Datasets of ready examples: decoded, fitted to the tokenizer, augmented, preprocessed; without weights."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -45,7 +45,8 @@ class LabelledExamples(Dataset):
         for field, preprocess in self.preprocess.items():
             if field not in sample:
                 raise ValueError(
-                    f'the samples have no "{field}"; they have {", ".join(sample)}. Choose a tokenizer and data that fit.'
+                    f'the samples have no "{field}"; they have {", ".join(sample)}. '
+                    "Choose a tokenizer and data that fit."
                 )
             fitted = FIT[field](sample, preprocess) if field in FIT else sample
             example |= preprocess(self._augmented(fitted, preprocess, draw))

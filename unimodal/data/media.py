@@ -17,9 +17,10 @@ def fit_image(sample: Sample, preprocess: Any) -> Sample:
 
 
 def fit_video(sample: Sample, preprocess: Any) -> Sample:
-    """`video` uint8 [T, 3, H, W]: `preprocess.num_frames` frames spread evenly, resized to `preprocess.image_size`.
+    """`video` uint8 [T, 3, H, W]: `preprocess.num_frames` frames, resized to `preprocess.image_size`.
 
-    Each frame is the middle one of its share of the clip; a clip that is too short repeats frames.
+    They are spread evenly: each frame is the middle one of its share of the clip; a clip that is too short
+    repeats frames.
     """
     clip, num = sample["video"], preprocess.num_frames
     frame_idx = ((torch.arange(num) + 0.5) * len(clip) / num).long()

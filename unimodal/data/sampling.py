@@ -1,7 +1,7 @@
 """Which example comes when: a pure function of (seed, epoch), sharded by rank.
 
-    draw        = (epoch, index, counted): what a dataset needs to make the example, augmentation included
-    whole state = (epoch, batches handed out): exact resume from any step, with any number of workers
+draw        = (epoch, index, counted): what a dataset needs to make the example, augmentation included
+whole state = (epoch, batches handed out): exact resume from any step, with any number of workers
 """
 
 import hashlib
@@ -13,10 +13,10 @@ from torch.utils.data import Sampler
 
 
 class Draw(NamedTuple):
-    """One request to a dataset. `counted` is False for an example that only fills up the last batch of a rank."""
+    """One request to a dataset. `counted` is False for an example that only fills up a rank's last batch."""
 
     epoch: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no one calls on a draw
     counted: bool = True
 
 
@@ -49,7 +49,7 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
         if drop_last and num_examples < batch_size * world_size:
             raise ValueError(
                 f"the training part has {num_examples} examples, fewer than one batch on each process "
-                f"({batch_size} x {world_size}); lower data.batch_size."
+                f"({batch_size} x {world_size}); lower loader.batch_size."
             )
         self.num_examples, self.batch_size, self.seed = num_examples, batch_size, seed
         self.shuffle, self.drop_last, self.rank, self.world_size = shuffle, drop_last, rank, world_size
@@ -76,6 +76,7 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
             return [Draw(self.epoch, i) for i in range(self.num_examples)]
         generator = torch.Generator().manual_seed(stable_seed(self.seed, self.epoch))
         return [Draw(self.epoch, i) for i in torch.randperm(self.num_examples, generator=generator).tolist()]
+
 
 def stable_seed(*key: int) -> int:
     """A 63-bit seed from a few integers, the same on every machine."""

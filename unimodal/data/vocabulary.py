@@ -1,16 +1,16 @@
 """Vocabularies: functions of the training data that give a `tokenizer.json`.
 
-A tokenizer's yaml names one of them; before the model is built its result takes its place in the config, and so
-in the checkpoint, which therefore needs neither the data nor this file again.
+A tokenizer's yaml names one of them; before the model is built its result takes its place in the config, and
+so in the checkpoint, which therefore needs neither the data nor this file again.
 """
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from unimodal.data.sources.base import Source
 
 EOS = "<|endoftext|>"
@@ -25,7 +25,7 @@ def texts(source: Source) -> Iterator[str]:
     """
     for sample in source.split("train"):
         if "text" not in sample:
-            raise ValueError(f'a vocabulary needs text; the samples have {", ".join(sample)}.')
+            raise ValueError(f"a vocabulary needs text; the samples have {', '.join(sample)}.")
         yield sample["text"]
 
 
@@ -38,10 +38,15 @@ def byte_vocabulary(source: Source) -> Vocabulary:
 def bpe_vocabulary(source: Source, vocab_size: int = 1024) -> Vocabulary:
     """Byte-level byte-pair encoding trained on the data (Sennrich et al. 2015, arXiv 1508.07909)."""
     if vocab_size < 257:
-        raise ValueError(f"tokenizer.vocabulary.vocab_size={vocab_size} must be at least 257: 256 bytes and the end of text.")
+        raise ValueError(
+            f"tokenizer.vocabulary.vocab_size={vocab_size} must be at least 257: "
+            "256 bytes and the end of text."
+        )
     tokenizer = _byte_level(models.BPE())
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=vocab_size - 1, initial_alphabet=sorted(alphabet), show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - 1, initial_alphabet=sorted(alphabet), show_progress=False
+    )
     tokenizer.train_from_iterator(texts(source), trainer)
     return _finish(tokenizer)
 

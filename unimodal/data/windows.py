@@ -26,14 +26,18 @@ class TokenWindows(Dataset):
         seed: of the moves.
     """
 
-    def __init__(self, samples: Sequence[Sample], preprocess: Any, length: int, shift: bool = False, seed: int = 0):
+    def __init__(
+        self, samples: Sequence[Sample], preprocess: Any, length: int, shift: bool = False, seed: int = 0
+    ):
         encoded = [_encode(sample, preprocess) for sample in samples]
         eos = np.array([preprocess.eos_id], np.int32)
         self.ids = np.concatenate([eos, *(part for ids, _ in encoded for part in (ids, eos))])
         nothing = np.zeros(1, np.int32)
-        self.byte_counts = np.concatenate([nothing, *(part for _, counts in encoded for part in (counts, nothing))])
+        self.byte_counts = np.concatenate(
+            [nothing, *(part for _, counts in encoded for part in (counts, nothing))]
+        )
         self.length, self.shift, self.seed = length, shift, seed
-        if len(self.ids) < 3:
+        if not self.byte_counts.any():
             raise ValueError("the text is empty: there is nothing to predict.")
 
     def __len__(self) -> int:
@@ -43,7 +47,7 @@ class TokenWindows(Dataset):
         return -(-predictions // self.length)
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
-        """`input_ids` and `labels` int64 [length + 1], `byte_counts`: the bytes of text that each token stands for."""
+        """`input_ids` and `labels` int64 [length + 1]; `byte_counts`: the bytes of text of each token."""
         start = draw.index * self.length + self._offset(draw.epoch)
         window = slice(start, start + self.length + 1)
         ids = torch.from_numpy(self.ids[window].astype(np.int64))
@@ -61,12 +65,16 @@ class TokenWindows(Dataset):
 def _encode(sample: Sample, preprocess: Any) -> tuple[np.ndarray, np.ndarray]:
     """Ids and, for each, how many bytes of UTF-8 it accounts for; gaps count for the token after them."""
     if "text" not in sample:
-        raise ValueError(f'the samples have no "text"; they have {", ".join(sample)}. Choose data that has text.')
+        raise ValueError(
+            f'the samples have no "text"; they have {", ".join(sample)}. Choose data that has text.'
+        )
     text, encoding = sample["text"], preprocess.encode(sample["text"])
     width = np.frombuffer(text.encode("utf-32-le"), np.uint32)
     widths = 1 + (width >= 0x80) + (width >= 0x800) + (width >= 0x10000)  # bytes of each character
     place = np.concatenate([[0], np.cumsum(widths)])
-    ends = np.maximum.accumulate([end for _, end in encoding.offsets]) if encoding.ids else np.zeros(0, np.int64)
+    ends = (
+        np.maximum.accumulate([end for _, end in encoding.offsets]) if encoding.ids else np.zeros(0, np.int64)
+    )
     counts = np.diff(place[ends], prepend=0)
     if len(counts):
         counts[-1] += place[-1] - counts.sum()

@@ -37,8 +37,8 @@ def make_source(config: Config) -> Source:
 def complete(config: Config, source: Source) -> Config:
     """Fill in what only the data knows: class names, vocabularies.
 
-    In a tokenizer's or task's yaml an argument may be a function of the data, a node with `_partial_: true`. It
-    is called with the source, and its plain result takes its place. What comes out needs no data any more.
+    In a tokenizer's or task's yaml an argument may be a function of the data, a node with `_partial_: true`.
+    It is called with the source, and its plain result takes its place. What comes out needs no data any more.
     """
     filled = dict(config)
     for section in MODEL_SECTIONS:
@@ -65,7 +65,13 @@ def make_datamodule(config: Config, source: Source, task: Task, eval_split: str 
     preprocess = {name: tokenizer.preprocess for name, tokenizer in task.model.tokenizers.items()}
     augment = make(config["augment"]) if config.get("augment") else None
     return DataModule(
-        source, task.examples, preprocess, augment, **config["loader"], seed=config["seed"], eval_split=eval_split
+        source,
+        task.examples,
+        preprocess,
+        augment,
+        **config["loader"],
+        seed=config["seed"],
+        eval_split=eval_split,
     )
 
 
@@ -88,7 +94,11 @@ def make_trainer(config: Config, output: Path, **known: Any) -> L.Trainer:
         node.pop("strategy")
     if not node.get("max_epochs") and node["max_steps"] < 0 and not node.get("max_time"):
         raise ValueError("the run would never end; set trainer.max_epochs or trainer.max_steps.")
-    defaults = {"use_distributed_sampler": False, "enable_model_summary": False, "default_root_dir": str(output)}
+    defaults = {
+        "use_distributed_sampler": False,
+        "enable_model_summary": False,
+        "default_root_dir": str(output),
+    }
     return make(node, **defaults, **known)
 
 
@@ -102,5 +112,3 @@ def compile_blocks(task: Task) -> None:
 def num_parameters(module: nn.Module) -> int:
     """All parameters, shared ones once."""
     return sum(p.numel() for p in module.parameters())
-
-

@@ -12,6 +12,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from unimodal.training.build import Config
 
 FORMAT = 1
+BUILT = ("backbone", "tokenizer", "task", "data")  # the sections that anything is built from
+PLAIN = ("seed", "loader")
 BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
 
 
@@ -25,7 +27,9 @@ class SaveConfig(Callback):
     def __init__(self, config: Config):
         self.config = config
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Called by Lightning."""
         checkpoint["unimodal"] = {"format": FORMAT, "config": self.config}
 
@@ -46,7 +50,7 @@ def find(path: str | Path) -> Path:
 
 
 def load(path: str | Path, config_dirs: Iterable[Path] = ()) -> tuple[Config, dict[str, torch.Tensor]]:
-    """The config and the weights of a checkpoint, on the CPU.
+    """What a checkpoint says of model and data, and its weights, on the CPU.
 
     Args:
         path: checkpoint or run folder.
@@ -64,17 +68,22 @@ def load(path: str | Path, config_dirs: Iterable[Path] = ()) -> tuple[Config, di
     if not saved:
         raise ValueError(f"{file} is no checkpoint of unimodal.")
     if saved["format"] > FORMAT:
-        raise ValueError(f"{file} has format {saved['format']}; this version reads up to {FORMAT}. Upgrade unimodal.")
-    _check_targets(saved["config"], _declared_targets(config_dirs), file)
-    return saved["config"], content["state_dict"]
+        raise ValueError(
+            f"{file} has format {saved['format']}; this version reads up to {FORMAT}. Upgrade unimodal."
+        )
+    config = {key: saved["config"][key] for key in (*BUILT, *PLAIN)}  # what is not checked does not get out
+    trainer = saved["config"]["trainer"]
+    config["limit_val_batches"] = trainer["overfit_batches"] or trainer["limit_val_batches"]
+    _check_targets(config, _declared_targets(config_dirs), file)
+    return config, content["state_dict"]
 
 
 def _check_targets(node: Any, declared: set[str], file: Path) -> None:
     for target in _targets(node):
         if target not in declared:
             raise ValueError(
-                f"{file} names {target}, which no yaml of unimodal declares. If it is your own code, name the folder "
-                "of its yaml with --config-dir."
+                f"{file} names {target}, which no yaml of unimodal declares. If it is your own code, "
+                "name the folder of its yaml with --config-dir."
             )
 
 

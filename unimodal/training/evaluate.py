@@ -25,7 +25,9 @@ def evaluate(config: build.Config, config_dirs: Iterable[Path] = ()) -> dict[str
     task = build.make_task(saved)
     task.load_state_dict(weights)
     datamodule = build.make_datamodule(saved, source, task, eval_split=config["split"])
-    trainer = build.make_trainer(saved, Path.cwd(), logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer = build.make_trainer(
+        saved, Path.cwd(), logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
     [figures] = trainer.validate(task, datamodule=datamodule, verbose=False)
     named = {name.replace("val/", f"{config['split']}/", 1): value for name, value in figures.items()}
     rows = {"checkpoint": str(checkpoints.find(config["checkpoint"]))}
@@ -38,5 +40,8 @@ def evaluate(config: build.Config, config_dirs: Iterable[Path] = ()) -> dict[str
 def _with_changes(saved: build.Config, config: build.Config) -> build.Config:
     """The run's config, with what evaluate.yaml changes."""
     loader = saved["loader"] | {key: value for key, value in config["loader"].items() if value is not None}
-    changed = saved | {"loader": loader, "trainer": config["trainer"] | {"profiler": None}}
+    trainer = dict(config["trainer"])
+    if trainer["limit_val_batches"] is None:
+        trainer["limit_val_batches"] = saved["limit_val_batches"]
+    changed = saved | {"loader": loader, "trainer": trainer}
     return changed | ({"data": config["data"]} if config["data"] else {})

@@ -17,7 +17,8 @@ class Optimization:
     Attributes:
         optimizer: from parameter groups to an optimizer.
         schedule: from (step, num_steps) to the factor of the learning rate.
-        num_steps: of the whole run. We count them ourselves: Lightning's estimate drops a restored loader's state.
+        num_steps: of the whole run. We count them ourselves: Lightning's estimate drops a restored loader's
+            state.
     """
 
     optimizer: Callable[[list[dict[str, Any]]], Optimizer]
@@ -39,7 +40,9 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
     """
     shared = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
     matrices = {
-        id(m.weight) for m in module.modules() if isinstance(m, nn.Linear | _ConvNd) and id(m.weight) not in shared
+        id(m.weight)
+        for m in module.modules()
+        if isinstance(m, nn.Linear | _ConvNd) and id(m.weight) not in shared
     }
     trained = [p for p in module.parameters() if p.requires_grad]
     decayed = [p for p in trained if id(p) in matrices]

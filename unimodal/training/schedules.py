@@ -8,7 +8,7 @@ def _warmup(step: int, num_steps: int, warmup: float) -> float:
 
 
 def wsd(step: int, num_steps: int, warmup: float, decay: float) -> float:
-    """Warmup, stable, decay: linear up over `warmup`, linear down to zero over `decay`, both shares of all steps."""
+    """Warmup, stable, decay: linear up over `warmup`, down to zero over `decay`, both shares of all steps."""
     left = (num_steps - step) / max(1, round(decay * num_steps))
     return min(_warmup(step, num_steps, warmup), max(0.0, min(1.0, left)))
 

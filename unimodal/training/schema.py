@@ -1,4 +1,4 @@
-"""Types of the config, where a wrong one would pass silently: `optimizer.lr=abc` fails before anything is loaded."""
+"""Types of the config, where a wrong one would pass silently: `optimizer.lr=abc` fails before any loading."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -69,9 +69,9 @@ def resumable(output: Path) -> Path | None:
 
 
 def quiet_known_warnings() -> None:
-    """Hide advice that does not apply: few workers are right for small data; our own lines say what happens."""
-    for message in (".*does not have many workers.*", ".*number of training batches.*", ".*litlogger.*"):
-        warnings.filterwarnings("ignore", message)
+    """Hide advice that does not apply: few workers suit small data; our own lines say what happens."""
+    for message in ("does not have many workers", "number of training batches", "sync_dist=True", "LeafSpec"):
+        warnings.filterwarnings("ignore", f".*{message}.*")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -89,7 +89,9 @@ def _make_trainer(config: build.Config, task: Task, output: Path) -> L.Trainer:
 def _make_optimization(config: build.Config, datamodule: DataModule, trainer: L.Trainer) -> Optimization:
     node, batches = config["trainer"], len(datamodule.train_dataloader())
     limit = node["overfit_batches"] or node["limit_train_batches"]
-    num_steps = count_steps(batches, node["accumulate_grad_batches"], trainer.max_epochs, trainer.max_steps, limit)
+    num_steps = count_steps(
+        batches, node["accumulate_grad_batches"], trainer.max_epochs, trainer.max_steps, limit
+    )
     return Optimization(build.make(config["optimizer"]), build.make(config["scheduler"]), num_steps)
 
 
@@ -106,10 +108,15 @@ def _final_figures(trainer: L.Trainer, task: Task, datamodule: DataModule, outpu
     """The figures of the best checkpoint, which is what a run folder stands for."""
     best = output / checkpoints.BEST
     steps, epochs = trainer.global_step, trainer.current_epoch
-    rates = next((c.rates(trainer.world_size) for c in trainer.callbacks if isinstance(c, Throughput)), {})
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+    rates = next((c.rates(trainer.world_size) for c in callbacks if isinstance(c, Throughput)), {})
     trainer.strategy.barrier()
     validated = trainer.validate(
-        task, datamodule=datamodule, ckpt_path=best if best.exists() else None, verbose=False, weights_only=True
+        task,
+        datamodule=datamodule,
+        ckpt_path=best if best.exists() else None,
+        verbose=False,
+        weights_only=True,
     )
     figures: dict[str, Any] = {name: value for result in validated for name, value in result.items()}
     figures |= {name: round(rate, 1) for name, rate in rates.items()}
@@ -122,7 +129,9 @@ def _write_config(config: build.Config, output: Path) -> None:
 
 
 def _what(config: build.Config) -> str:
-    tokenizer, task, data = (config[key]["_target_"].rpartition(".")[2] for key in ("tokenizer", "task", "data"))
+    tokenizer, task, data = (
+        config[key]["_target_"].rpartition(".")[2] for key in ("tokenizer", "task", "data")
+    )
     return f"{task} with {tokenizer} on {data}"
 
 

@@ -91,5 +91,7 @@ def class_names(source: Source) -> list[str]:
         ValueError: if the data has no labels.
     """
     if not source.class_names:
-        raise ValueError(f"{type(source).__name__} has no labels to classify; choose other data or another task.")
+        raise ValueError(
+            f"{type(source).__name__} has no labels to classify; choose other data or another task."
+        )
     return list(source.class_names)

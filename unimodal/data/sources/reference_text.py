@@ -19,9 +19,10 @@ class ReferenceText:
         topic_names: for each split its topics, longest first.
     """
 
-    def __init__(self, val_fraction: float = 0.1) -> None:
+    def __init__(self, val_fraction: float = 0.1, distinct: bool = True) -> None:
         self.class_names: list[str] = []
-        splits = {topic: hash_split(topic, val_fraction) for topic in distinct_topics()}
+        names = distinct_topics() if distinct else sorted(topics, key=lambda name: (-len(topics[name]), name))
+        splits = {topic: hash_split(topic, val_fraction) for topic in names}
         self.topic_names = {name: [t for t, s in splits.items() if s == name] for name in EMBEDDED_SPLITS}
 
     def split(self, name: str) -> Sequence[Sample]:

@@ -12,12 +12,16 @@ class RandomState(L.Callback):
     Order and augmentation of the data need none of this: they are pure functions of (seed, epoch, index).
     """
 
-    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Called by Lightning."""
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
         checkpoint["random_state"] = {"cpu": torch.get_rng_state(), "cuda": cuda}
 
-    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Called by Lightning."""
         state = checkpoint.get("random_state")
         if state is None:

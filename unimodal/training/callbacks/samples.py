@@ -1,10 +1,12 @@
 """Writes a few of the task's outputs after each validation, to look at."""
 
 from pathlib import Path
+from typing import cast
 
 import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from unimodal.tasks.base import Task
 from unimodal.training.console import say
 
 
@@ -20,9 +22,9 @@ class Samples(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Called by Lightning. Every process makes the samples: under FSDP2 each holds but a shard."""
-        if trainer.sanity_checking or not trainer.state.fn == "fit":
+        if trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        samples = pl_module.samples()
+        samples = cast(Task, pl_module).samples()
         if not samples or not trainer.is_global_zero:
             return
         folder = Path(trainer.default_root_dir) / "samples"

@@ -1,7 +1,10 @@
 """What the model is made of, before training."""
 
+from typing import cast
+
 import lightning as L
 
+from unimodal.tasks.base import Task
 from unimodal.training.console import say, table
 
 
@@ -11,7 +14,8 @@ class Summary(L.Callback):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Called by Lightning."""
         rows = {}
-        parts = {**dict(pl_module.model.tokenizers.items()), "backbone": pl_module.model.backbone}
+        model = cast(Task, pl_module).model
+        parts = {**dict(model.tokenizers.items()), "backbone": model.backbone}
         parts["head"] = pl_module
         counted: set[int] = set()
         for name, part in parts.items():

@@ -9,8 +9,8 @@ import lightning as L
 class Throughput(L.Callback):
     """Logs `train/samples_per_second` and `train/tokens_per_second`, of all processes together.
 
-    Time is taken from the end of one training batch to the end of the next, so that waiting for data counts and
-    validation does not. Padding tokens count: they are computed.
+    Time is taken from the end of one training batch to the end of the next, so that waiting for data counts
+    and validation does not. Padding tokens count: they are computed.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,8 @@ class Throughput(L.Callback):
             self.samples += outputs["num_samples"]
             self.tokens += outputs["num_tokens"]
         self.last = now
-        if self.seconds and (batch_idx + 1) % trainer.log_every_n_steps == 0:
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by Lightning's connector
+        if self.seconds and (batch_idx + 1) % every == 0:
             for name, rate in self.rates(trainer.world_size).items():
                 pl_module.log(f"train/{name}", rate, prog_bar=True)
 

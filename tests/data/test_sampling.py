@@ -1,0 +1,122 @@
+import itertools
+
+import pytest
+
+from unimodal.data.sampling import ResumableBatchSampler, stable_seed
+
+SIZES = [
+    (num, world, batch)
+    for num in (1, 2, 5, 6, 12, 13, 17)
+    for world in (1, 2, 3, 4)
+    for batch in (1, 2, 3, 5)
+]
+
+
+def passes(num, batch_size, world_size=1, epoch=0, skip=0, **options):
+    """For each rank the batches of one pass."""
+    samplers = [
+        ResumableBatchSampler(num, batch_size, rank=rank, world_size=world_size, **options)
+        for rank in range(world_size)
+    ]
+    for sampler in samplers:
+        sampler.epoch, sampler.skip = epoch, skip
+    assert skip or all(len(sampler) == len(list(sampler)) for sampler in samplers)
+    return [list(sampler) for sampler in samplers]
+
+
+def draws(ranks):
+    return [draw for batches in ranks for batch in batches for draw in batch]
+
+
+def indices(ranks):
+    return [draw.index for draw in draws(ranks)]
+
+
+def test_the_order_is_a_pure_function_of_seed_and_epoch():
+    orders = {(seed, epoch): passes(20, 4, seed=seed, epoch=epoch) for seed in (0, 1) for epoch in (0, 1)}
+    assert orders == {(seed, epoch): passes(20, 4, seed=seed, epoch=epoch) for seed, epoch in orders}
+    seen = [tuple(indices(ranks)) for ranks in orders.values()]
+    assert len(set(seen)) == 4
+
+
+def test_draws_carry_their_epoch():
+    assert {draw.epoch for draw in draws(passes(7, 2, world_size=2, epoch=3))} == {3}
+
+
+def test_without_shuffling_the_order_is_that_of_the_data():
+    assert indices(passes(7, 3, shuffle=False)) == list(range(7))
+
+
+def test_ranks_together_read_what_one_process_with_the_whole_batch_would():
+    single = passes(24, 6)[0]
+    ranks = passes(24, 2, world_size=3)
+    assert [sorted(batch) for batch in single] == [
+        sorted(sum(parts, [])) for parts in zip(*ranks, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_every_example_is_counted_exactly_once_a_pass(shuffle):
+    for num, world, batch in SIZES:
+        counted = [d.index for d in draws(passes(num, batch, world, shuffle=shuffle)) if d.counted]
+        assert sorted(counted) == list(range(num)), (num, world, batch)
+
+
+def test_only_what_fills_up_the_ranks_is_not_counted():
+    for num, world, batch in SIZES:
+        filled = [draw for draw in draws(passes(num, batch, world)) if not draw.counted]
+        assert len(filled) == -num % world, (num, world, batch)
+
+
+def test_ranks_give_equally_many_batches_of_equal_sizes():
+    for (num, world, batch), drop_last in itertools.product(SIZES, (False, True)):
+        if drop_last and num < world * batch:
+            continue
+        ranks = passes(num, batch, world, drop_last=drop_last)
+        sizes = [[len(b) for b in batches] for batches in ranks]
+        assert all(s == sizes[0] for s in sizes), (num, world, batch, drop_last)
+        assert all(0 < size <= batch for size in sizes[0])
+
+
+def test_dropping_the_last_batch_leaves_whole_batches_without_repetition():
+    for num, world, batch in SIZES:
+        if num >= world * batch:
+            ranks = passes(num, batch, world, drop_last=True)
+            seen = indices(ranks)
+            assert len(set(seen)) == len(seen) == num // (world * batch) * world * batch
+            assert {len(b) for batches in ranks for b in batches} == {batch}
+            assert all(draw.counted for draw in draws(ranks))
+
+
+def test_what_is_dropped_changes_from_epoch_to_epoch():
+    seen = [set(indices(passes(10, 4, drop_last=True, epoch=epoch))) for epoch in range(20)]
+    assert set.union(*seen) == set(range(10))
+
+
+def test_a_pass_that_would_be_empty_names_the_knob():
+    for num, world, batch in SIZES:
+        if num < world * batch:
+            with pytest.raises(ValueError, match=r"lower loader\.batch_size"):
+                ResumableBatchSampler(num, batch, drop_last=True, world_size=world)
+
+
+def test_skip_leaves_out_the_first_batches_and_nothing_else():
+    for num, world, batch in SIZES:
+        whole = passes(num, batch, world, epoch=2)
+        for skip in range(len(whole[0]) + 1):
+            rest = passes(num, batch, world, epoch=2, skip=skip)
+            assert rest == [batches[skip:] for batches in whole]
+
+
+def test_skip_does_not_change_the_length():
+    sampler = ResumableBatchSampler(20, 4)
+    sampler.skip = 3
+    assert len(sampler) == 5
+
+
+def test_stable_seeds_are_63_bits_and_differ():
+    keys = list(itertools.product(range(10), repeat=3))
+    seeds = {stable_seed(*key) for key in keys}
+    assert len(seeds) == len(keys)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert stable_seed(1, 2) == 5142973159532490859

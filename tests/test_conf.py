@@ -1,0 +1,127 @@
+"""Every yaml under conf/ composes and builds; what is added is tested by being there."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import unimodal.conf
+from unimodal.training import build
+from unimodal.training.optimization import Optimization
+
+CONF = Path(unimodal.conf.__file__).parent
+OF_THE_MODALITY = {"image": "image", "audio": "audio", "video": "video", "text": "text"}
+TEXT_ONLY = {"text", "reference_text", "reference_passages", "language_modeling"}
+TINY = ("backbone.dim=32", "backbone.depth=1", "backbone.num_heads=2", "trainer=cpu", "trainer.precision=32-true")
+
+
+def _options(group: str) -> list[str]:
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+
+
+def _build(config):
+    source = build.make_source(config)
+    complete = build.complete(config, source)
+    return build.make_task(complete), source, complete
+
+
+def _loss_and_gradient(config):
+    task, source, complete = _build(config)
+    batch = next(iter(build.make_datamodule(complete, source, task).train_dataloader()))
+    loss = task(batch).loss
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in task.parameters())
+
+
+def test_every_yaml_says_what_it_is_for():
+    for file in CONF.rglob("*.yaml"):
+        lines = file.read_text().splitlines()
+        says = [line for line in lines[:2] if line.startswith("# ") and not line.startswith("# @")]
+        assert says, f"{file.relative_to(CONF)} does not open with a comment"
+        yaml.safe_load(file.read_text())
+
+
+@pytest.mark.parametrize("option", _options("tokenizer"))
+def test_every_tokenizer_trains(configure, tmp_path, option):
+    modality = option.partition("_")[0]
+    overrides = [f"modality={modality}", f"tokenizer={option}", "loader.batch_size=2"]
+    if modality == "text":
+        overrides.append("tokenizer.max_len=32")
+    if option == "text_pretrained":
+        from unimodal.data.vocabulary import byte_vocabulary
+
+        (tmp_path / "tokenizer.json").write_text(byte_vocabulary(None)["tokenizer"])
+        overrides += [
+            f"tokenizer.vocabulary.path={tmp_path}/tokenizer.json",
+            "tokenizer.vocabulary.eos_token='<|endoftext|>'",
+        ]
+    _loss_and_gradient(configure(*TINY, *overrides))
+
+
+@pytest.mark.parametrize("option", _options("data"))
+def test_every_data_set_trains(configure, option):
+    modality = {"digits": "image", "keypad_tones": "audio", "moving_digits": "video"}.get(option, "text")
+    overrides = [f"modality={modality}", f"data={option}", "loader.batch_size=2"]
+    if option == "reference_passages":
+        overrides.append("task=classification")
+    _loss_and_gradient(configure(*TINY, *overrides))
+
+
+@pytest.mark.parametrize("option", _options("task"))
+def test_every_task_trains(configure, option):
+    modality = "text" if option == "language_modeling" else "image"
+    _loss_and_gradient(configure(*TINY, f"modality={modality}", f"task={option}", "loader.batch_size=2"))
+
+
+@pytest.mark.parametrize("option", _options("modality"))
+@pytest.mark.parametrize("block", _options("block"))
+def test_every_modality_trains_with_every_block(configure, option, block):
+    _loss_and_gradient(configure(*TINY, f"modality={option}", f"block={block}", "loader.batch_size=2"))
+
+
+@pytest.mark.parametrize("option", _options("backbone"))
+def test_every_backbone_builds_at_its_size(configure, option):
+    config = configure(f"backbone={option}")
+    with torch.device("meta"):
+        task, _, _ = _build(config)
+    wanted = {"tiny": 0.8e6, "small": 21e6, "base": 85e6, "large": 302e6}[option]
+    assert build.num_parameters(task.model.backbone) == pytest.approx(wanted, rel=0.03)
+
+
+@pytest.mark.parametrize("optimizer", _options("optimizer"))
+@pytest.mark.parametrize("scheduler", _options("scheduler"))
+def test_every_optimizer_and_schedule_steps(configure, optimizer, scheduler):
+    config = configure(*TINY, f"optimizer={optimizer}", f"scheduler={scheduler}")
+    task, _, _ = _build(config)
+    made = Optimization(build.make(config["optimizer"]), build.make(config["scheduler"]), 10)(task)
+    task.head.weight.grad = torch.ones_like(task.head.weight)
+    before = task.head.weight.clone()
+    made["optimizer"].step()
+    made["lr_scheduler"]["scheduler"].step()
+    assert not torch.equal(before, task.head.weight)
+
+
+@pytest.mark.parametrize("option", _options("augment"))
+def test_every_augmentation_builds(configure, option):
+    config = configure(f"augment={option}")
+    assert (config["augment"] is None) == (option == "none")
+    if config["augment"]:
+        build.make(config["augment"])
+
+
+@pytest.mark.parametrize("group", ["callbacks", "logger", "debug", "experiment"])
+def test_every_other_option_builds(configure, tmp_path, group):
+    for option in _options(group):
+        config = configure(*TINY, f"{group}={option}", f"output={tmp_path}")
+        task, _, _ = _build(config)
+        assert build.make_callbacks(config, task)
+        for node in config["logger"].values():
+            build.make(node)
+
+
+@pytest.mark.parametrize("option", [o for o in _options("trainer") if o != "gpu"])
+def test_every_trainer_builds(configure, tmp_path, option):
+    config = configure(f"trainer={option}", "trainer.accelerator=cpu", "trainer.devices=1")
+    assert build.make_trainer(config, tmp_path).max_epochs > 0
