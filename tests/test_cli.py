@@ -27,14 +27,21 @@ def unchanged_process(monkeypatch):
 def _command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, "-m", "unimodal", *arguments], cwd=cwd, env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "unimodal", *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
 
 
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("modality=imag", "modality has no option imag; did you mean image? It has audio, image, text, video."),
+        (
+            "modality=imag",
+            "modality has no option imag; did you mean image? It has audio, image, text, video.",
+        ),
         ("optimzer.lr=1", "there is no key optimzer; did you mean optimizer?"),
         ("optimizer.lrr=1", "there is no key optimizer.lrr; did you mean optimizer.lr?"),
         ("optimizer.lr=abc", "Value 'abc' of type 'str' could not be converted to Float"),
@@ -203,14 +210,21 @@ def test_two_runs_at_once_have_two_folders(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("trainer", ["ddp", "fsdp"])
 def test_two_processes_train_as_one_with_the_whole_batch(tmp_path, trainer):
-    settings = (*TINY, "trainer.precision=32-true", "trainer.accelerator=cpu", "trainer.max_steps=8", "augment=image")
+    settings = (
+        *TINY,
+        "trainer.precision=32-true",
+        "trainer.accelerator=cpu",
+        "trainer.max_steps=8",
+        "augment=image",
+    )
     one = _command("train", *settings, "loader.batch_size=16", "output=one", cwd=tmp_path)
     assert one.returncode == 0, one.stderr
     devices = (f"trainer={trainer}", "trainer.devices=2", "loader.batch_size=8", "output=two")
     two = _command("train", *settings, *devices, cwd=tmp_path)
     assert two.returncode == 0, two.stderr
     states = [
-        torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for name in ("one", "two")
+        torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for name in ("one", "two")
     ]
     for name, value in states[0].items():
         torch.testing.assert_close(value, states[1][name], rtol=1e-3, atol=1e-5, msg=name)

@@ -13,7 +13,13 @@ from unimodal.training.optimization import Optimization
 CONF = Path(unimodal.conf.__file__).parent
 OF_THE_MODALITY = {"image": "image", "audio": "audio", "video": "video", "text": "text"}
 TEXT_ONLY = {"text", "reference_text", "reference_passages", "language_modeling"}
-TINY = ("backbone.dim=32", "backbone.depth=1", "backbone.num_heads=2", "trainer=cpu", "trainer.precision=32-true")
+TINY = (
+    "backbone.dim=32",
+    "backbone.depth=1",
+    "backbone.num_heads=2",
+    "trainer=cpu",
+    "trainer.precision=32-true",
+)
 
 
 def _options(group: str) -> list[str]:
@@ -106,7 +112,7 @@ def test_every_optimizer_and_schedule_steps(configure, optimizer, scheduler):
 @pytest.mark.parametrize("option", _options("augment"))
 def test_every_augmentation_builds(configure, option):
     config = configure(f"augment={option}")
-    assert (config["augment"] is None) == (option == "none")
+    assert (not config["augment"]) == (option == "none")
     if config["augment"]:
         build.make(config["augment"])
 

@@ -50,17 +50,19 @@ def run(verb: str, arguments: list[str]) -> int:
     sys.path[:0] = [
         str(folder) for folder in config_dirs
     ]  # the user's own classes lie beside their yaml files
-    full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    full_error = os.environ.get("HYDRA_FULL_ERROR", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving
-    typed, sys.argv = sys.argv, [sys.argv[0], *arguments]
+    command, sys.argv = [sys.argv[0], verb, *arguments], [sys.argv[0], *arguments]
     application = hydra.main(version_base="1.3", config_path="pkg://unimodal.conf", config_name=verb)
     try:
-        application(_Job(verb, config_dirs, [typed[0], verb, *arguments]))()
+        application(_Job(verb, config_dirs, command))()
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
-        if full_error:
+        if full_error == "1":
             raise
         sys.stderr.write(f"unimodal {verb}: {explain(error, verb, arguments)}\n")
         return 1
+    finally:
+        os.environ["HYDRA_FULL_ERROR"] = full_error
     return 0
 
 

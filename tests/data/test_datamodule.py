@@ -19,8 +19,6 @@ STEPS = 8
 class Rows:
     """Ten examples to train on; the picture is black and the label is the row."""
 
-    class_names = [str(i) for i in range(10)]
-
     def split(self, name):
         return GeneratedRows(self.row, 10)
 

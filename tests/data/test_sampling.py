@@ -51,7 +51,7 @@ def test_ranks_together_read_what_one_process_with_the_whole_batch_would():
     single = passes(24, 6)[0]
     ranks = passes(24, 2, world_size=3)
     assert [sorted(batch) for batch in single] == [
-        sorted(sum(parts, [])) for parts in zip(*ranks, strict=True)
+        sorted(itertools.chain(*parts)) for parts in zip(*ranks, strict=True)
     ]
 
 

@@ -1,7 +1,7 @@
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from tokenizers import Tokenizer, models, pre_tokenizers
 from unimodal.data.sources.digits import Digits
 from unimodal.data.vocabulary import (
     EOS,
@@ -13,7 +13,7 @@ from unimodal.data.vocabulary import (
 from unimodal.tokenizers.text import TextPreprocess
 
 TRAINING = ["the cat sat on the mat", "the dog sat on the log, the cat did not", "und die Maus auf dem Haus"]
-UNSEEN = "naïve “quotes” e\u0301 \U0001f600\U0001f468\u200d\U0001f469\u200d\U0001f467 \t\n tabs <|endoftext|> \u4f60\u597d"
+UNSEEN = "naïve “quotes” e\u0301 \U0001f600 \U0001f468\u200d\U0001f469\u200d\U0001f467 \t\n<|endoftext|>你好"
 
 
 class Texts:

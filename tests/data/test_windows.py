@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from unimodal.tokenizers.text import TextPreprocess
 
 TEXTS = [
     "plain words, nothing else",
-    "curly “quotes” and ‘these’ — with a dash…",
+    "curly “quotes” and \u2018these\u2019 — with a dash…",
     "emoji \U0001f600 and a family \U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea",
     "combining e\u0301 a\u0308 o\u0302\u0323, precomposed é ä",
     "",
@@ -72,7 +74,7 @@ def test_byte_counts_belong_to_their_characters():
     text = "a“\U0001f600\u0301b"
     counts = predicted(windows_of(preprocess, [text]), "byte_counts")
     starts = [len(preprocess.encode(text[:i]).ids) for i in range(len(text) + 1)]
-    sums = [sum(counts[a:b]) for a, b in zip(starts, starts[1:], strict=False)]
+    sums = [sum(counts[a:b]) for a, b in pairwise(starts)]
     assert sums == [len(character.encode()) for character in text]
 
 
@@ -84,7 +86,7 @@ def test_the_end_of_text_stands_for_no_bytes(preprocess):
 
 def test_neighbouring_windows_overlap_by_one_token(preprocess):
     windows = one_pass(windows_of(preprocess))
-    for first, second in zip(windows, windows[1:], strict=False):
+    for first, second in pairwise(windows):
         assert first["input_ids"][-1] == second["input_ids"][0]
 
 

@@ -117,6 +117,7 @@ def test_padding_does_not_change_the_loss(make):
     batch = collate([long, short])
     assert "attention_mask" in batch
     together, alone = task(batch), [task(collate([one])) for one in (long, short)]
+    assert torch.equal(together.tokens.mask, batch["attention_mask"][:, :-1])
     assert together.count == sum(one.count for one in alone)
     total = sum(one.loss * one.count for one in alone)
     assert torch.allclose(together.loss * together.count, total, rtol=1e-5)

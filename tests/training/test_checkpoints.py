@@ -17,14 +17,22 @@ class Payload:
 
 def _write(path, config):
     trainer = {"overfit_batches": 0.0, "limit_val_batches": None}
-    full = {"backbone": {}, "tokenizer": {}, "task": {}, "data": {}, "seed": 0, "loader": {}, "trainer": trainer}
+    full = {
+        "backbone": {},
+        "tokenizer": {},
+        "task": {},
+        "data": {},
+        "seed": 0,
+        "loader": {},
+        "trainer": trainer,
+    }
     torch.save({"unimodal": {"format": 1, "config": full | config}, "state_dict": {}}, path)
 
 
 def test_a_pickled_payload_is_refused_and_does_not_run(tmp_path):
     path = tmp_path / "evil.ckpt"
     path.write_bytes(pickle.dumps({"state_dict": Payload(tmp_path / "ran")}))
-    with pytest.raises(ValueError, match="evil.ckpt can not be read as a checkpoint of plain data"):
+    with pytest.raises(ValueError, match=r"evil\.ckpt can not be read as a checkpoint of plain data"):
         checkpoints.load(path)
     torch.save({"state_dict": Payload(tmp_path / "ran")}, path)
     with pytest.raises(ValueError, match="can not be read"):
@@ -32,7 +40,9 @@ def test_a_pickled_payload_is_refused_and_does_not_run(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("target", ["os.mkdir", "torch.load", "builtins.eval", "unimodal.training.train.train"])
+@pytest.mark.parametrize(
+    "target", ["os.mkdir", "torch.load", "builtins.eval", "unimodal.training.train.train"]
+)
 def test_a_target_that_no_yaml_declares_is_refused(tmp_path, target):
     path = tmp_path / "evil.ckpt"
     _write(path, {"task": {"pooling": [{"_target_": target, "path": str(tmp_path / "ran")}]}})
@@ -60,7 +70,7 @@ def test_a_newer_format_and_a_foreign_file_are_named(tmp_path):
     with pytest.raises(ValueError, match="format 99; this version reads up to 1"):
         checkpoints.load(tmp_path / "new.ckpt")
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
-    with pytest.raises(ValueError, match="other.ckpt is no checkpoint of unimodal"):
+    with pytest.raises(ValueError, match=r"other\.ckpt is no checkpoint of unimodal"):
         checkpoints.load(tmp_path / "other.ckpt")
     with pytest.raises(ValueError, match="nowhere is no checkpoint and no run folder"):
         checkpoints.load(tmp_path / "nowhere")

@@ -35,12 +35,14 @@ def test_cosine_ends_at_zero():
 
 def test_steps_are_counted_as_lightning_takes_them():
     assert count_steps(batches=10, accumulate=1, max_epochs=3, max_steps=-1) == 30
-    assert count_steps(batches=10, accumulate=4, max_epochs=3, max_steps=-1) == 9  # the last batches of an epoch step too
+    assert (
+        count_steps(batches=10, accumulate=4, max_epochs=3, max_steps=-1) == 9
+    )  # the last batches of an epoch step too
     assert count_steps(batches=10, accumulate=1, max_epochs=3, max_steps=5) == 5
     assert count_steps(batches=10, accumulate=1, max_epochs=None, max_steps=5) == 5
     assert count_steps(batches=10, accumulate=1, max_epochs=3, max_steps=-1, limit=4) == 12
     assert count_steps(batches=10, accumulate=1, max_epochs=3, max_steps=-1, limit=0.5) == 15
-    with pytest.raises(ValueError, match=r"set trainer.max_epochs or trainer.max_steps"):
+    with pytest.raises(ValueError, match=r"set trainer\.max_epochs or trainer.max_steps"):
         count_steps(batches=10, accumulate=1, max_epochs=None, max_steps=-1)
 
 
@@ -56,4 +58,7 @@ def test_metrics_csv_has_a_row_a_step_and_goes_on_after_a_resume(tmp_path):
     second.save()
     with (tmp_path / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [(row["step"], row["train/loss"], row["val/loss"]) for row in rows] == [("1", "2.0", "3.0"), ("3", "0.5", "")]
+    assert [(row["step"], row["train/loss"], row["val/loss"]) for row in rows] == [
+        ("1", "2.0", "3.0"),
+        ("3", "0.5", ""),
+    ]

@@ -9,7 +9,7 @@ from unimodal.training.evaluate import evaluate
 from unimodal.training.train import train
 
 MODALITIES = ("image", "text", "audio", "video")
-SHORT = ("tokenizer.max_len=64",)
+SHORT = ("tokenizer.max_len=64", "task.sample_len=16")
 
 
 def _settings(modality: str) -> tuple[str, ...]:
@@ -22,14 +22,22 @@ def test_a_run_folder_is_complete_and_evaluate_gives_its_figures_exactly(
 ):
     run = tmp_path / "run"
     figures = train(small_run(*_settings(modality)), run)
-    for name in ("config.yaml", "metrics.json", "metrics.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
+    for name in (
+        "config.yaml",
+        "metrics.json",
+        "metrics.csv",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+    ):
         assert (run / name).is_file(), name
     assert list((run / "samples").glob("step-*.txt"))
     saved = json.loads((run / "metrics.json").read_text())
     assert saved == figures
     assert {"val/loss", "parameters", "seconds"} <= saved.keys()
     assert ("val/bits_per_byte" if modality == "text" else "val/accuracy") in saved
-    again = evaluate(configure(f"checkpoint={run}", "trainer=cpu", "trainer.precision=32-true", verb="evaluate"))
+    again = evaluate(
+        configure(f"checkpoint={run}", "trainer=cpu", "trainer.precision=32-true", verb="evaluate")
+    )
     assert again == {name: value for name, value in figures.items() if name.startswith("val/")}
 
 
@@ -69,7 +77,9 @@ def test_the_same_seed_gives_the_same_run_and_another_another(small_run, tmp_pat
 
 def test_the_number_of_workers_does_not_change_the_run(small_run, tmp_path):
     losses = [
-        train(small_run(f"loader.num_workers={n}", f"output={tmp_path / str(n)}"), tmp_path / str(n))["val/loss"]
+        train(small_run(f"loader.num_workers={n}", f"output={tmp_path / str(n)}"), tmp_path / str(n))[
+            "val/loss"
+        ]
         for n in (0, 2)
     ]
     assert losses[0] == losses[1]
@@ -88,7 +98,11 @@ def test_compile_keeps_the_names_in_the_checkpoint(small_run):
 
 def test_overfitting_one_batch_drives_the_loss_down(small_run, tmp_path):
     config = small_run(
-        "debug=overfit", "task.label_smoothing=0", "trainer.max_epochs=60", "loader.batch_size=8", "backbone.dim=64"
+        "debug=overfit",
+        "task.label_smoothing=0",
+        "trainer.max_epochs=60",
+        "loader.batch_size=8",
+        "backbone.dim=64",
     )
     train(config, tmp_path / "run")
     rows = (tmp_path / "run/metrics.csv").read_text().splitlines()

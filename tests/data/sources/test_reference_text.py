@@ -6,18 +6,24 @@ from unimodal.data.sources.reference_text import ReferencePassages, ReferenceTex
 
 
 def test_val_has_about_a_tenth_of_the_text():
-    train, val = (sum(len(s["text"]) for s in ReferenceText().split(name)) for name in ("train", "val"))
+    train, val = (
+        sum(len(s["text"]) for s in ReferenceText(distinct=True).split(name)) for name in ("train", "val")
+    )
     assert 0.08 < val / (train + val) < 0.12
 
 
 def test_every_distinct_topic_is_in_one_split():
-    names = ReferenceText().topic_names
+    names = ReferenceText(distinct=True).topic_names
     assert sorted(names["train"] + names["val"]) == sorted(distinct_topics())
 
 
 def test_val_repeats_hardly_a_paragraph_of_train():
     train, val = (
-        {" ".join(p.split()) for s in ReferenceText().split(name) for p in s["text"].split("\n\n")}
+        {
+            " ".join(p.split())
+            for s in ReferenceText(distinct=True).split(name)
+            for p in s["text"].split("\n\n")
+        }
         for name in ("train", "val")
     )
     repeated = sum(map(len, (p for p in val & train)))
