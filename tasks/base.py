@@ -93,9 +93,8 @@ class Task(L.LightningModule):
         """Log the figures of the whole validation."""
         figures = {"loss": self.val_loss.compute(), **self.compute_metrics()}
         self.val_loss.reset()
-        shown = {self.monitor.removeprefix("val/")}
         for name, value in figures.items():
-            self.log(f"val/{name}", value, prog_bar=name in shown, rank_zero_only=False)
+            self.log(f"val/{name}", value, prog_bar=f"val/{name}" == self.monitor)
 
     def configure_optimizers(self) -> Any:
         """The optimizer and schedule that training set."""

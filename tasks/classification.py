@@ -75,6 +75,10 @@ class Classification(Task):
         )
         return Output(total / count.clamp_min(1), count, logits, tokens)
 
+    def on_validation_epoch_start(self) -> None:
+        """What an earlier validation left to show is old."""
+        self.shown = []
+
     def update_metrics(self, output: Output, batch: Batch) -> None:
         """Accuracy and F1; keeps the first batch to show."""
         self.metrics.update(output.logits, batch["labels"])

@@ -88,7 +88,7 @@ class LanguageModeling(Task):
     def update_metrics(self, output: Output, batch: Batch) -> None:
         """Add up nats, targets and the bytes that they stand for."""
         counted = batch["labels"][:, 1:] != IGNORED
-        self.nats.update(output.loss.double() * output.count)
+        self.nats.update(output.loss * output.count)
         self.targets.update(output.count)
         self.bytes.update((batch["byte_counts"][:, 1:] * counted).sum())
 

@@ -74,6 +74,14 @@ def test_a_prefix_is_seen_by_all_and_the_rest_stays_causal(dialect, transformer,
     close(after[:, :6], before[:, :6], atol=1e-6)
 
 
+@pytest.mark.parametrize("knobs", KNOBS)
+@torch.no_grad()
+def test_a_prefix_of_everything_is_bidirectional(dialect, transformer, tokens, knobs):
+    model, x = transformer(dialect, **knobs), tokens(2, 9, lengths=[9, 6])
+    everything = torch.ones(2, 9, dtype=torch.bool)
+    close(model(x, causal=True, prefix=everything).embeds[x.mask], model(x).embeds[x.mask])
+
+
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("knobs", [KNOBS[0], KNOBS[3]])
 @torch.no_grad()

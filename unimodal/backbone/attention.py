@@ -49,9 +49,7 @@ class Attention(nn.Module):
         return self.out(attend(q, k, v, mask, is_causal).transpose(1, 2).flatten(2))
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (-1, self.head_dim)).transpose(
-            1, 2
-        )  # [B, N, H * head_dim] -> [B, H, N, head_dim]
+        return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # [B, H, N, head_dim]
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:

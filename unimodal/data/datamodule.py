@@ -43,12 +43,8 @@ class DataModule(L.LightningDataModule):
         super().__init__()
         self.source, self.examples, self.preprocess, self.augment = source, examples, preprocess, augment
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
-        self.num_workers, self.pin_memory, self.seed, self.eval_split = (
-            num_workers,
-            pin_memory,
-            seed,
-            eval_split,
-        )
+        self.num_workers, self.pin_memory = num_workers, pin_memory
+        self.seed, self.eval_split = seed, eval_split
         self.datasets: dict[tuple[str, bool], Dataset] = {}
         self.train_loader: ResumableDataLoader | None = None
         self.restored: dict[str, int] | None = None
