@@ -81,6 +81,12 @@ def test_every_task_trains(configure, option):
     _loss_and_gradient(configure(*TINY, f"modality={modality}", f"task={option}", "loader.batch_size=2"))
 
 
+@pytest.mark.parametrize("option", _options("task/pooling"))
+def test_every_pooling_trains(configure, option):
+    prefix = "tokenizer.num_prefix_tokens=1"
+    _loss_and_gradient(configure(*TINY, f"task/pooling={option}", prefix, "loader.batch_size=2"))
+
+
 @pytest.mark.parametrize("option", _options("modality"))
 @pytest.mark.parametrize("block", _options("block"))
 def test_every_modality_trains_with_every_block(configure, option, block):

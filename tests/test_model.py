@@ -1,9 +1,9 @@
 import pytest
 import torch
-from tokenizers.models import BPE
-
 from tokenizers import AddedToken, pre_tokenizers
 from tokenizers import Tokenizer as FastTokenizer
+from tokenizers.models import BPE
+
 from unimodal.backbone.cache import KVCache
 from unimodal.backbone.transformer import Transformer
 from unimodal.model import Unimodal

@@ -6,10 +6,10 @@ from functools import lru_cache
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
-
 from tokenizers import Encoding
 from tokenizers import Tokenizer as FastTokenizer  # Hugging Face's package, a part of transformers
+from torch import Tensor, nn
+
 from unimodal.tokenizers.base import Tokenizer, check_positive
 from unimodal.tokenizers.pixels import grid
 from unimodal.types import Batch, TokenSequence, full_mask

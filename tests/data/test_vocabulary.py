@@ -1,7 +1,7 @@
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from tokenizers import Tokenizer, models, pre_tokenizers
 from unimodal.data.sources.digits import Digits
 from unimodal.data.vocabulary import (
     EOS,

@@ -8,10 +8,10 @@ import pytest
 import torch
 import yaml
 from hydra.utils import instantiate
-from torch import Tensor, nn
-
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import models, pre_tokenizers
+from torch import Tensor, nn
+
 from unimodal.data.collate import collate
 from unimodal.tokenizers.base import Tokenizer
 from unimodal.types import Batch, Sample, Waveform
