@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -258,9 +259,12 @@ def test_every_command_of_the_readme_runs(own_folder, tmp_path):
 
 @pytest.mark.slow
 def test_the_wheel_trains_from_any_folder(tmp_path):
-    wheels, site = tmp_path / "wheels", tmp_path / "site"
+    source, wheels, site = tmp_path / "source", tmp_path / "wheels", tmp_path / "site"
+    shutil.copytree(
+        ROOT, source, symlinks=True, ignore=shutil.ignore_patterns(".git", "build", "*.egg-info", "runs")
+    )
     pip = (sys.executable, "-m", "pip")
-    subprocess.run([*pip, "wheel", "--no-deps", "-w", wheels, str(ROOT)], check=True, capture_output=True)
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", wheels, source], check=True, capture_output=True)
     [wheel] = wheels.glob("unimodal-*.whl")
     subprocess.run([*pip, "install", "--no-deps", "--target", site, wheel], check=True, capture_output=True)
     code = "import unimodal, sys; sys.exit(0 if unimodal.__file__.startswith(sys.argv[1]) else 1)"
