@@ -12,8 +12,9 @@ from torch import Tensor
 IGNORED = -100  # a label that neither loss nor metrics count
 
 Sample = dict[str, Any]
-"""One decoded example: any of `text` (str), `image` (uint8 [3, H, W]), `audio` (`Waveform`) and
-`video` (uint8 [T, 3, H, W]), beside `label` (int) where there is one."""
+"""One example: any of `text` (str), `image` (uint8 [3, H, W]), `audio` (`Waveform`) and `video` (uint8
+[T, 3, H, W]), beside `label` where there is one: an int, or float [C or K] for several classes or numbers.
+Until `data` has prepared it, an encoded file or its bytes may stand for any of the media."""
 
 Batch = dict[str, Tensor]
 """Collated tensors under Hugging Face's names: `input_ids` int [B, N]; `pixel_values` uint8 or float

@@ -6,7 +6,7 @@ from torch import nn
 
 from unimodal.data.augment import ImageAugment
 from unimodal.data.datamodule import DataModule
-from unimodal.data.sources.base import GeneratedRows
+from unimodal.data.sources.base import GeneratedRows, Source
 from unimodal.data.sources.digits import Digits
 from unimodal.data.sources.keypad_tones import KeypadTones
 from unimodal.tasks.classification import Classification
@@ -16,7 +16,7 @@ from unimodal.tokenizers.image import ImagePatchTokenizer
 STEPS = 8
 
 
-class Rows:
+class Rows(Source):
     """Ten examples to train on; the picture is black and the label is the row."""
 
     def split(self, name):
@@ -133,14 +133,14 @@ def test_seed_decides_order_and_augmentation():
 
 
 def test_the_task_decides_what_an_example_is():
-    class Text:
+    class Text(Source):
         def split(self, name):
             return [{"text": name}]
 
     made = []
 
     def examples(samples, preprocess, training, augment, seed):
-        made.append((samples, training, augment, seed))
+        made.append((list(samples), training, augment, seed))
         return range(10)
 
     data = DataModule(Text(), examples, {}, augment="augment", seed=3)

@@ -8,6 +8,7 @@ from unimodal.backbone.transformer import Transformer
 from unimodal.data.augment import AudioAugment, ImageAugment
 from unimodal.data.examples import LabelledExamples
 from unimodal.data.loader import ResumableDataLoader
+from unimodal.data.prepared import PreparedSamples
 from unimodal.data.sampling import Draw, ResumableBatchSampler
 from unimodal.data.sources.digits import Digits
 from unimodal.data.sources.keypad_tones import KeypadTones
@@ -21,7 +22,7 @@ AUGMENT = ImageAugment(rotate=15, translate=0.2, scale=0.2, brightness=0.3)
 
 def digits(augment=AUGMENT, seed=0, split="val"):
     preprocess = {"image": ImagePatchTokenizer(32, image_size=16, patch_size=8).preprocess}
-    return LabelledExamples(Digits().split(split), preprocess, augment, seed)
+    return LabelledExamples(PreparedSamples(Digits().split(split), preprocess), preprocess, augment, seed)
 
 
 def batches(dataset, num_workers=0, epoch=0, num_examples=12):
@@ -54,7 +55,8 @@ def test_the_same_picture_gets_another_change_in_another_row():
         def __getitem__(self, index):
             return super().__getitem__(0)
 
-    dataset = LabelledExamples(Same(Digits().split("val")[:1] * 2), digits().preprocess, AUGMENT)
+    samples = PreparedSamples(Same(Digits().split("val")[:1] * 2), digits().preprocess)
+    dataset = LabelledExamples(samples, digits().preprocess, AUGMENT)
     assert not torch.equal(dataset[Draw(0, 0)]["pixel_values"], dataset[Draw(0, 1)]["pixel_values"])
 
 
@@ -93,14 +95,15 @@ def test_each_tokenizer_finds_its_own_field():
     image = ImagePatchTokenizer(32, image_size=8, patch_size=8).preprocess
     audio = AudioFrameTokenizer(32, sample_rate=8000).preprocess
     sample = Digits().split("val")[0] | KeypadTones().split("val")[0]
-    example = LabelledExamples([sample], {"image": image, "audio": audio})[Draw(0, 0)]
+    preprocess = {"image": image, "audio": audio}
+    example = LabelledExamples(PreparedSamples([sample], preprocess), preprocess)[Draw(0, 0)]
     assert example.keys() == {"pixel_values", "input_values", "labels"}
 
 
 def test_a_missing_field_names_what_there_is():
-    dataset = LabelledExamples(KeypadTones().split("val"), digits().preprocess)
+    samples = PreparedSamples(KeypadTones().split("val"), digits().preprocess)
     with pytest.raises(ValueError, match='no "image"; they have audio, label'):
-        dataset[Draw(0, 0)]
+        samples[0]
 
 
 def test_missing_labels_are_said():
@@ -113,7 +116,8 @@ def test_what_goes_to_workers_holds_no_weights():
     model = Unimodal({"image": image}, Transformer(32, 2, 2))
     task = Classification(model, [str(i) for i in range(10)], nn.Identity())
     preprocess = {name: tokenizer.preprocess for name, tokenizer in model.tokenizers.items()}
-    dataset = task.examples(Digits().split("train"), preprocess, training=True, augment=AUGMENT)
+    samples = PreparedSamples(Digits().split("train"), preprocess)
+    dataset = task.examples(samples, preprocess, training=True, augment=AUGMENT)
     pickled = pickle.dumps(dataset)
     assert len(pickled) < 1797 * 64 + 20_000  # the pictures and little else
     for part in (b"unimodal.tasks", b"unimodal.model", b"unimodal.backbone", b"Parameter"):
@@ -125,7 +129,8 @@ def test_a_hidden_part_of_the_spectrogram_travels_with_the_sound():
     tokenizer = AudioFrameTokenizer(32, sample_rate=8000, n_mels=32, max_seconds=0.3)
     augment = AudioAugment(time_mask=10, freq_mask=8)
     preprocess = {"audio": tokenizer.preprocess}
-    dataset = LabelledExamples(KeypadTones().split("train"), preprocess, augment)
+    samples = PreparedSamples(KeypadTones().split("train"), preprocess)
+    dataset = LabelledExamples(samples, preprocess, augment)
     example = dataset[Draw(0, 0)]
     num_frames = tokenizer.log_mel.num_frames(len(example["input_values"]))
     assert example["spectrogram_mask"].shape == (num_frames, 32)

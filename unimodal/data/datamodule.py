@@ -7,6 +7,7 @@ import lightning as L
 from torch.utils.data import Dataset
 
 from unimodal.data.loader import ResumableDataLoader
+from unimodal.data.prepared import PreparedSamples
 from unimodal.data.sampling import ResumableBatchSampler
 from unimodal.data.sources.base import Source
 
@@ -54,7 +55,9 @@ class DataModule(L.LightningDataModule):
         key = split, training
         if key not in self.datasets:
             augment = self.augment if training else None
-            samples = self.source.split(split)
+            samples = PreparedSamples(
+                self.source.split(split), self.preprocess, self.source.on_bad_sample, training
+            )
             self.datasets[key] = self.examples(
                 samples, self.preprocess, training=training, augment=augment, seed=self.seed
             )

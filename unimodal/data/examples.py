@@ -1,4 +1,4 @@
-"""Datasets of ready examples: decoded, fitted to the tokenizer, augmented, preprocessed; without weights."""
+"""Datasets of ready examples: augmented, preprocessed, labelled; without weights."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from unimodal.data.media import FIT
 from unimodal.data.sampling import Draw, stable_seed
 from unimodal.types import IGNORED, Sample
 
@@ -19,7 +18,7 @@ class LabelledExamples(Dataset):
     """A sample's tensors and its label.
 
     Args:
-        samples: decoded samples.
+        samples: decoded and fitted samples.
         preprocess: one for each of the sample's fields that a tokenizer reads, by field.
         augment: changes a fitted sample at random, or None; it gets the preprocess too.
         seed: augmentation is a pure function of (seed, epoch, index).
@@ -42,15 +41,10 @@ class LabelledExamples(Dataset):
         if "label" not in sample:
             raise ValueError("the samples have no label; this task needs a data source with labels.")
         example: dict[str, Tensor] = {}
-        for field, preprocess in self.preprocess.items():
-            if field not in sample:
-                raise ValueError(
-                    f'the samples have no "{field}"; they have {", ".join(sample)}. '
-                    "Choose a tokenizer and data that fit."
-                )
-            fitted = FIT[field](sample, preprocess) if field in FIT else sample
-            example |= preprocess(self._augmented(fitted, preprocess, draw))
-        example["labels"] = torch.tensor(sample["label"] if draw.counted else IGNORED)
+        for preprocess in self.preprocess.values():
+            example |= preprocess(self._augmented(sample, preprocess, draw))
+        label = torch.as_tensor(sample["label"])
+        example["labels"] = label if draw.counted else torch.full_like(label, IGNORED)
         return example
 
     def _augmented(self, sample: Sample, preprocess: Any, draw: Draw) -> Sample:

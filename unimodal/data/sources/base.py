@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -12,14 +12,22 @@ from unimodal.types import Sample
 EMBEDDED_SPLITS = ("train", "val")
 
 
-class Source(Protocol):
-    """Named splits of samples.
+class Source:
+    """Named splits of samples. One's own subclass writes `split`; the rest has defaults.
 
     Attributes:
-        class_names: the name of each value of `label`; empty where samples have no label.
+        class_names: the name of each value of `label`; empty where samples have no class.
+        multilabel: `label` is float [C], 1 for each class that applies, instead of one int.
+        target_names: of the numbers in `label`, float [K], where numbers are to be predicted.
+        split_names: the splits there are.
+        on_bad_sample: `error`, or `skip` to leave out what can not be decoded.
     """
 
-    class_names: list[str]
+    class_names: Sequence[str] = ()
+    multilabel: bool = False
+    target_names: Sequence[str] = ()
+    split_names: Sequence[str] = EMBEDDED_SPLITS
+    on_bad_sample: str = "error"
 
     def split(self, name: str) -> Sequence[Sample]:
         """The samples of a split, map-style: `len()` and an integer index.
@@ -27,7 +35,15 @@ class Source(Protocol):
         Raises:
             ValueError: if there is no split of this name; the message lists those there are.
         """
-        ...
+        raise NotImplementedError
+
+    def split_labels(self, name: str) -> list[Any]:
+        """The label of each sample of a split; a source that knows them without decoding says so."""
+        return [sample["label"] for sample in self.split(name)]
+
+    def fingerprint(self) -> str:
+        """Changes when the data does; empty where it can not."""
+        return ""
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from functools import partial
 import torch
 from sklearn.datasets import load_digits
 
-from unimodal.data.sources.base import EMBEDDED_SPLITS, GeneratedRows, check_split, hash_split
+from unimodal.data.sources.base import EMBEDDED_SPLITS, GeneratedRows, Source, check_split, hash_split
 from unimodal.types import Sample
 
 
-class Digits:
+class Digits(Source):
     """1,797 handwritten digits: `image` uint8 [3, 8, 8], grey, 0 = paper and 255 = ink; `label` 0 to 9.
 
     The test set of Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI 1998

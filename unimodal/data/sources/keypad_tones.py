@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from unimodal.data.sources.base import GeneratedRows, check_at_least, check_split, generator
+from unimodal.data.sources.base import GeneratedRows, Source, check_at_least, check_split, generator
 from unimodal.types import Sample, Waveform
 
 KEYS = "123A456B789C*0#D"  # row by row
@@ -22,7 +22,7 @@ RAMP = 0.005  # seconds of raised cosine at either end
 BAND = (300.0, 3400.0)  # Hz, what a telephone line lets through
 
 
-class KeypadTones:
+class KeypadTones(Source):
     """DTMF keys pressed once: `audio` a `Waveform` of `seconds`, `label` the key, 0 to 15 as in `KEYS`.
 
     Each key is one tone of its row and one of its column (ITU-T Q.23). Frequencies, levels, phases, onset,

@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 from unimodal.data.sources.base import (
     EMBEDDED_SPLITS,
     GeneratedRows,
+    Source,
     check_at_least,
     check_split,
     generator,
@@ -31,7 +32,7 @@ DIRECTIONS = {
 }
 
 
-class MovingDigits:
+class MovingDigits(Source):
     """One digit drifting over a torus: `video` uint8 [T, 3, H, W], `label` = direction, 0 to 7.
 
     The digit leaves on one side and comes back on the other, and it starts anywhere with equal chance. So

@@ -4,11 +4,11 @@ import re
 from collections.abc import Sequence
 from pydoc_data.topics import topics
 
-from unimodal.data.sources.base import EMBEDDED_SPLITS, check_at_least, check_split, hash_split
+from unimodal.data.sources.base import EMBEDDED_SPLITS, Source, check_at_least, check_split, hash_split
 from unimodal.types import Sample
 
 
-class ReferenceText:
+class ReferenceText(Source):
     """Whole topics of the reference as documents for language modelling: `text`, without a label.
 
     The last topics by name are held out as "val". Some topics repeat a section of a longer one ("while"
@@ -37,7 +37,7 @@ class ReferenceText:
         return [{"text": topics[topic]} for topic in self.topic_names[check_split(name)]]
 
 
-class ReferencePassages:
+class ReferencePassages(Source):
     """Passages of the reference's longest topics: `text`, and as `label` the topic it is from.
 
     Neighbouring paragraphs are joined while they fit into `passage_chars`; one that is longer is cut between

@@ -1,0 +1,89 @@
+"""Samples as the tokenizers want them: decoded and fitted; what can not be used is an error, or left out."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from unimodal.data.decoding.encoded import BadSample
+from unimodal.data.media import FIT
+from unimodal.types import IGNORED, Sample
+
+MAX_SKIPPED = 0.01  # share of a split that may be skipped
+log = logging.getLogger(__name__)
+
+
+class PreparedSamples(Sequence[Sample]):
+    """Decodes and fits the fields that tokenizers read, when asked for.
+
+    With `on_bad_sample=skip` the next good sample stands in for one that can not be used: a rule, not a
+    draw, so that a resumed run sees the same. In validation the substitute does not count.
+
+    Args:
+        samples: as a source gives them.
+        preprocess: of each tokenizer, by field.
+        on_bad_sample: `error` or `skip`.
+        training: whether substitutes count.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        preprocess: Mapping[str, Any],
+        on_bad_sample: str = "error",
+        training: bool = True,
+    ):
+        if on_bad_sample not in ("error", "skip"):
+            raise ValueError(f"data.on_bad_sample={on_bad_sample} is neither error nor skip.")
+        self.samples, self.preprocess = samples, preprocess
+        self.on_bad_sample, self.training = on_bad_sample, training
+        self.skipped: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        for step in range(len(self)):
+            place = (index + step) % len(self)
+            try:
+                sample = self._fitted(self.samples[place])
+            except BadSample as error:
+                self._skip(place, error)
+                continue
+            return sample if self.training or not step else _uncounted(sample)
+        raise BadSample("no sample of this split can be used.")
+
+    def _fitted(self, sample: Sample) -> Sample:
+        for field, preprocess in self.preprocess.items():
+            if field not in sample:
+                raise ValueError(
+                    f'the samples have no "{field}"; they have {", ".join(sample)}. '
+                    "Choose a tokenizer and data that fit."
+                )
+            if field in FIT:
+                sample = FIT[field](sample, preprocess)
+        return sample
+
+    def _skip(self, index: int, error: BadSample) -> None:
+        if self.on_bad_sample == "error":
+            raise BadSample(f"{error} (data.on_bad_sample=skip leaves it out)") from error
+        if index in self.skipped:
+            return
+        log.warning("skipped: %s", error)
+        self.skipped.add(index)
+        if len(self.skipped) > max(1, MAX_SKIPPED * len(self)):
+            raise ValueError(
+                f"{len(self.skipped)} of {len(self)} samples can not be used, more than {MAX_SKIPPED:.0%}; "
+                f"the last: {error}. unimodal check-data lists them all."
+            ) from error
+
+
+def _uncounted(sample: Sample) -> Sample:
+    if "label" not in sample:
+        return sample
+    return sample | {"label": torch.full_like(torch.as_tensor(sample["label"]), IGNORED)}
