@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import lightning as L
 import torch
@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from torchmetrics import MeanMetric
 
 from unimodal.model import Unimodal
+from unimodal.tasks.pooling import MeanPooling
 from unimodal.types import Batch, TokenSequence
 
 
@@ -22,7 +23,7 @@ class Output:
 
     Attributes:
         loss: scalar, the mean over counted targets, 0 where there is none.
-        count: scalar, how many targets count.
+        count: scalar, how many targets count, or what they weigh together.
         logits: the head's output.
         tokens: the encoded sequence.
     """
@@ -39,11 +40,13 @@ class Task(L.LightningModule):
     Attributes:
         monitor: the figure that says which checkpoint is best.
         mode: `min` or `max`, which of two such figures is better.
+        generates: whether the task answers a text by continuing it (`complete`).
         optimization: from a task to what `configure_optimizers` returns; set by training.
     """
 
-    monitor: ClassVar[str] = "val/loss"
-    mode: ClassVar[str] = "min"
+    monitor: str = "val/loss"
+    mode: str = "min"
+    generates: bool = False
 
     def __init__(self, model: Unimodal):
         super().__init__()
@@ -75,6 +78,22 @@ class Task(L.LightningModule):
     def samples(self) -> list[str]:
         """A few outputs to look at after validation; none by default."""
         return []
+
+    def vectors(self, batch: Batch) -> Tensor:
+        """One vector a sample, [B, D]; by default the mean of its tokens."""
+        return MeanPooling()(self.model(batch))
+
+    def complete(self, prompts: list[str], max_new_tokens: int, seed: int = 0) -> list[str]:
+        """Continue each prompt; only where the task `generates`."""
+        raise NotImplementedError
+
+    def answer(self, batch: Batch, top_k: int = 1) -> list[dict[str, Any]]:
+        """What a user is told of each sample of a batch without labels, by column.
+
+        Raises:
+            ValueError: if the task only learns, as most pretraining does.
+        """
+        raise ValueError(f"{type(self).__name__} has no answers; embeddings=true writes vectors.")
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """One step; beside the loss, how much was read."""

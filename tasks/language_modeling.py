@@ -14,6 +14,7 @@ from unimodal.data.windows import TokenWindows
 from unimodal.model import Unimodal
 from unimodal.tasks.base import Output, Task
 from unimodal.tasks.generation import Sampler, generate
+from unimodal.tasks.pooling import MeanPooling
 from unimodal.types import IGNORED, Batch
 
 
@@ -33,6 +34,8 @@ class LanguageModeling(Task):
         top_k: sample from the k likeliest only, or None.
         top_p: sample from the likeliest that reach this probability together, or None.
     """
+
+    generates = True
 
     def __init__(
         self,
@@ -103,6 +106,10 @@ class LanguageModeling(Task):
         """Continue each prompt; returns prompt and continuation."""
         sampler = Sampler(**self.sampling, seed=seed)
         return [self._complete(prompt, max_new_tokens, sampler) for prompt in prompts]
+
+    def vectors(self, batch: Batch) -> Tensor:
+        """The mean of the tokens, each of which has seen those before it, [B, D]."""
+        return MeanPooling()(self.model(batch, causal=True))
 
     def samples(self) -> list[str]:
         """The prompt's continuations."""

@@ -7,6 +7,7 @@ import torch
 import yaml
 
 import unimodal.conf
+from unimodal.data.sources.digits import Digits
 from unimodal.training import build
 from unimodal.training.optimization import Optimization
 
@@ -22,18 +23,29 @@ TINY = (
 )
 
 
+class Counts(Digits):
+    """Digits as numbers instead of classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.class_names, self.target_names = (), ("digit",)
+
+    def split(self, name):
+        return [row | {"label": torch.tensor([float(row["label"])])} for row in super().split(name)]
+
+
 def _options(group: str) -> list[str]:
     return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
 
 
-def _build(config):
-    source = build.make_source(config)
+def _build(config, source=None):
+    source = source or build.make_source(config)
     complete = build.complete(config, source)
     return build.make_task(complete), source, complete
 
 
-def _loss_and_gradient(config):
-    task, source, complete = _build(config)
+def _loss_and_gradient(config, source=None):
+    task, source, complete = _build(config, source)
     batch = next(iter(build.make_datamodule(complete, source, task).train_dataloader()))
     loss = task(batch).loss
     loss.backward()
@@ -66,19 +78,43 @@ def test_every_tokenizer_trains(configure, tmp_path, option):
     _loss_and_gradient(configure(*TINY, *overrides))
 
 
+OWN_DATA = ("folder", "table", "hub")
+
+
+def _own_data(option, folder):
+    """Overrides that make a small set of sentences the data."""
+    rows = [f"sentence number {i},{'ab'[i % 2]}" for i in range(40)]
+    (folder / "train.csv").write_text("\n".join(["text,label", *rows]))
+    if option == "folder":
+        for row in rows:
+            text, label = row.split(",")
+            (folder / label).mkdir(exist_ok=True)
+            (folder / label / f"{text}.txt").write_text(text)
+    return [f"data.path={folder}", "task=classification"]
+
+
 @pytest.mark.parametrize("option", _options("data"))
-def test_every_data_set_trains(configure, option):
+def test_every_data_set_trains(configure, tmp_path, option):
     modality = {"digits": "image", "keypad_tones": "audio", "moving_digits": "video"}.get(option, "text")
     overrides = [f"modality={modality}", f"data={option}", "loader.batch_size=2"]
     if option == "reference_passages":
         overrides.append("task=classification")
+    if option in OWN_DATA:
+        overrides += _own_data(option, tmp_path)
     _loss_and_gradient(configure(*TINY, *overrides))
 
 
 @pytest.mark.parametrize("option", _options("task"))
 def test_every_task_trains(configure, option):
     modality = "text" if option == "language_modeling" else "image"
-    _loss_and_gradient(configure(*TINY, f"modality={modality}", f"task={option}", "loader.batch_size=2"))
+    source = Counts() if option == "regression" else None
+    overrides = [f"modality={modality}", f"task={option}", "loader.batch_size=2"]
+    _loss_and_gradient(configure(*TINY, *overrides), source)
+
+
+@pytest.mark.parametrize("option", _options("task/loss"))
+def test_every_loss_of_a_regression_trains(configure, option):
+    _loss_and_gradient(configure(*TINY, "task=regression", f"task/loss={option}"), Counts())
 
 
 @pytest.mark.parametrize("option", _options("task/pooling"))
@@ -113,6 +149,18 @@ def test_every_optimizer_and_schedule_steps(configure, optimizer, scheduler):
     made["optimizer"].step()
     made["lr_scheduler"]["scheduler"].step()
     assert not torch.equal(before, task.head.weight)
+
+
+@pytest.mark.parametrize("option", _options("finetune"))
+def test_every_way_of_fine_tuning_trains_the_head(configure, option):
+    config = configure(*TINY, f"finetune={option}", *(["finetune.num_layers=1"] * (option == "layers")))
+    task, source, complete = _build(config)
+    build.make_finetuning(config).apply(task)
+    batch = next(iter(build.make_datamodule(complete, source, task).train_dataloader()))
+    task(batch).loss.backward()
+    assert task.head.weight.grad.abs().sum() > 0
+    learns = any(parameter.requires_grad for parameter in task.model.backbone.parameters())
+    assert learns == (option != "head")
 
 
 @pytest.mark.parametrize("option", _options("augment"))

@@ -14,15 +14,16 @@ LINKS = ("tokenizers", "tasks", "conf")
 
 ARRAYS = {"torch", "numpy"}
 MODELS = ARRAYS | {"transformers", "tokenizers"}  # Hugging Face's `tokenizers` is a part of transformers
-MEDIA = {"torchvision", "torchaudio", "soundfile", "av", "PIL", "datasets", "sklearn"}
+MEDIA = {"torchvision", "torchaudio", "soundfile", "av", "PIL", "datasets", "pyarrow", "sklearn"}
 
 # package: (row, packages of this project that it may import, third-party packages that it may import)
 TABLE = {
     "unimodal.types": (0, (), {"torch"}),
+    "unimodal.suggestions": (0, (), set()),
     "unimodal.backbone": (1, ("unimodal.types",), MODELS),
     "unimodal.tokenizers": (1, ("unimodal.types",), MODELS),
     "unimodal.model": (2, ("unimodal.types", "unimodal.backbone", "unimodal.tokenizers"), MODELS),
-    "unimodal.data": (2, ("unimodal.types",), MODELS | MEDIA | {"lightning"}),
+    "unimodal.data": (2, ("unimodal.types", "unimodal.suggestions"), MODELS | MEDIA | {"lightning"}),
     "unimodal.tasks": (
         3,
         ("unimodal.types", "unimodal.backbone", "unimodal.tokenizers", "unimodal.model", "unimodal.data"),
@@ -46,7 +47,7 @@ TABLE = {
         None,  # any
     ),
 }
-LAST_ROW = {"cli", "__main__", "application", "mistakes", "suggestions", "compatibility", "doctor"}
+LAST_ROW = {"cli", "__main__", "application", "mistakes", "compatibility", "doctor"}
 
 
 def modules():

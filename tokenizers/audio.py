@@ -188,8 +188,13 @@ class AudioPatchTokenizer(AudioTokenizer):
         columns = _num_patches(num_frames, patch_size, stride)
         mel = (sample_rate, n_mels, window_length, hop_length, max_seconds, mean, std)
         super().__init__(dim, *mel, num_prefix_tokens, columns * bands if learned_positions else 0)
-        self.patch_size, self.stride = patch_size, stride
+        self.patch_size, self.stride, self.columns, self.bands = patch_size, stride, columns, bands
         self.project = projection(patch_size**2, dim)
+
+    @property
+    def position_grid(self) -> tuple[int, ...]:
+        """Columns of the longest clip, and bands of patches."""
+        return self.columns, self.bands
 
     def tokenize(self, batch: Batch) -> TokenSequence:
         """[B, S] -> patches, frame by frame and within that band by band."""

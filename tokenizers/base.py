@@ -34,6 +34,11 @@ class Tokenizer(nn.Module):
         self.prefix = nn.Parameter(0.02 * torch.randn(num_prefix_tokens, dim)) if num_prefix_tokens else None
         self.position_table = nn.Parameter(0.02 * torch.randn(num_positions, dim)) if num_positions else None
 
+    @property
+    def position_grid(self) -> tuple[int, ...]:
+        """Axis sizes of the table of learned positions, slowest first; a grid has more than one."""
+        return () if self.position_table is None else (len(self.position_table),)
+
     def tokenize(self, batch: Batch) -> TokenSequence:
         """The modality's own tokens, without prefix and learned positions."""
         raise NotImplementedError

@@ -68,6 +68,12 @@ class ImagePatchTokenizer(Tokenizer):
         self.normalise = Normalise(mean, std)
         self.project = projection(3 * patch_size**2, dim)
 
+    @property
+    def position_grid(self) -> tuple[int, ...]:
+        """Rows and columns of patches."""
+        height, width = self.preprocess.image_size
+        return height // self.patch_size, width // self.patch_size
+
     def tokenize(self, batch: Batch) -> TokenSequence:
         """[B, 3, H, W] -> H / patch * W / patch tokens, row by row."""
         pixels, p = self.normalise(batch["pixel_values"]), self.patch_size
@@ -123,6 +129,12 @@ class ImageConvTokenizer(Tokenizer):
             nn.init.kaiming_normal_(layer.weight)
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
+
+    @property
+    def position_grid(self) -> tuple[int, ...]:
+        """Rows and columns of the last map."""
+        height, width = self.preprocess.image_size
+        return height >> len(self.layers), width >> len(self.layers)
 
     def tokenize(self, batch: Batch) -> TokenSequence:
         """[B, 3, H, W] -> H / stride * W / stride tokens, row by row."""

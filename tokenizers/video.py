@@ -69,6 +69,12 @@ class VideoTubeletTokenizer(Tokenizer):
         self.normalise = Normalise(mean, std)
         self.project = projection(3 * tubelet_size * patch_size**2, dim)
 
+    @property
+    def position_grid(self) -> tuple[int, ...]:
+        """Tubelets in time, rows and columns."""
+        (height, width), p = self.preprocess.image_size, self.patch_size
+        return self.preprocess.num_frames // self.tubelet_size, height // p, width // p
+
     def tokenize(self, batch: Batch) -> TokenSequence:
         """[B, T, 3, H, W] -> T / tubelet * H / patch * W / patch tokens, frame by frame and row by row."""
         pixels = self.normalise(batch["pixel_values_videos"]).transpose(1, 2)  # [B, 3, T, H, W]

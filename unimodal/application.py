@@ -26,8 +26,8 @@ def _train(config: dict[str, Any], output: Path, config_dirs: Iterable[Path]) ->
     """Returns the monitored figure, which a sweeper may minimise or maximise."""
     from unimodal.training.train import train
 
-    figures = train(config, output)
-    return next((figures[key] for key in ("val/accuracy", "val/loss") if key in figures), None)
+    figures = train(config, output, config_dirs)
+    return next((figures[key] for key in ("val/accuracy", "val/map", "val/loss") if key in figures), None)
 
 
 def _evaluate(config: dict[str, Any], output: Path, config_dirs: Iterable[Path]) -> None:
@@ -36,7 +36,29 @@ def _evaluate(config: dict[str, Any], output: Path, config_dirs: Iterable[Path])
     evaluate(config, config_dirs)
 
 
-VERBS: dict[str, Verb] = {"train": _train, "evaluate": _evaluate}
+def _predict(config: dict[str, Any], output: Path, config_dirs: Iterable[Path]) -> None:
+    from unimodal.training.predict import predict
+
+    predict(config, config_dirs)
+
+
+def _check_data(config: dict[str, Any], output: Path, config_dirs: Iterable[Path]) -> None:
+    from unimodal.training.check_data import check_data
+
+    if not check_data(config, output):
+        raise Refused
+
+
+class Refused(Exception):  # all has been said already
+    """The verb did its work and says no: exit status 1 without another word."""
+
+
+VERBS: dict[str, Verb] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "check-data": _check_data,
+}
 
 
 def run(verb: str, arguments: list[str]) -> int:
@@ -56,6 +78,8 @@ def run(verb: str, arguments: list[str]) -> int:
     application = hydra.main(version_base="1.3", config_path="pkg://unimodal.conf", config_name=verb)
     try:
         application(_Job(verb, config_dirs, command))()
+    except Refused:
+        return 1
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
         if full_error == "1":
             raise
@@ -75,7 +99,7 @@ class _Job:
 
     def __call__(self, cfg: DictConfig) -> Any:
         output = Path(HydraConfig.get().runtime.output_dir)
-        if self.verb == "train":
+        if self.verb in ("train", "check-data"):
             cfg.output = str(output)  # in a sweep each job has a folder of its own
         config = _plain(cfg)
         dirs = [str(folder) for folder in self.config_dirs]

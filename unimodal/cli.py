@@ -8,12 +8,15 @@ USAGE = """usage: unimodal VERB [KEY=VALUE ...]
 
   train      train a model          unimodal train modality=image|text|audio|video
   evaluate   figures of a run       unimodal evaluate checkpoint=RUN
+  predict    answers for files      unimodal predict checkpoint=RUN inputs=FILE_OR_FOLDER_OR_TABLE
+  check-data look at a data set     unimodal check-data modality=image data=folder data.path=DIR
   doctor     versions, devices, decoders, and combinations known to be bad
 
   unimodal VERB --help    the options of a verb
   unimodal --version
 """
 
+HYDRA_VERBS = ("train", "evaluate", "predict", "check-data")
 CHILD_CONFIG = "UNIMODAL_RESOLVED_CONFIG"  # set for the processes that Lightning starts
 LAUNCHER_VARIABLES = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -32,12 +35,12 @@ def main(argv: list[str] | None = None) -> None:
         from unimodal.doctor import doctor
 
         sys.exit(doctor())
-    elif verb in ("train", "evaluate"):
+    elif verb in HYDRA_VERBS:
         _run_application(verb, arguments[1:])
     else:
         from unimodal.suggestions import nearest
 
-        hint = nearest(verb, ["train", "evaluate", "doctor"])
+        hint = nearest(verb, [*HYDRA_VERBS, "doctor"])
         sys.stderr.write(f"unimodal: no verb {verb!r}{hint}\n\n{USAGE}")
         sys.exit(2)
 

@@ -151,7 +151,7 @@ def test_a_key_bias_changes_nothing(classic, randomise):
     biased = Block(DIM, HEADS, HEADS, HEAD_DIM, 64, replace(classic, qkv_bias=True))
     plain = Block(DIM, HEADS, HEADS, HEAD_DIM, 64, classic)
     load(plain, randomise(biased).state_dict())
-    torch.testing.assert_close(plain(inputs()), biased(inputs()), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(plain(inputs()), biased(inputs()), atol=5e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("qkv_bias", [True, False, [True, False, True], (False, True, False)])

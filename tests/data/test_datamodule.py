@@ -19,6 +19,8 @@ STEPS = 8
 class Rows(Source):
     """Ten examples to train on; the picture is black and the label is the row."""
 
+    class_names = tuple(map(str, range(10)))
+
     def split(self, name):
         return GeneratedRows(self.row, 10)
 
@@ -50,7 +52,7 @@ def image_data(source=None, **options):
     return DataModule(source or Digits(), Classification.examples, preprocess, **options)
 
 
-def fit(resume=None, callbacks=(), **options):
+def fit(resume=None, callbacks=(), balanced=False, **options):
     """The labels of each step: three batches an epoch."""
     trainer = L.Trainer(
         accelerator="cpu",
@@ -63,7 +65,7 @@ def fit(resume=None, callbacks=(), **options):
         use_distributed_sampler=False,
         **options,
     )
-    module, data = Notes(), image_data(Rows(), batch_size=3)
+    module, data = Notes(), image_data(Rows(), batch_size=3, balanced=balanced)
     trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
     return module.seen
 
@@ -191,3 +193,40 @@ def test_a_twice_resumed_run_reads_what_an_uninterrupted_one_does(tmp_path):
 def test_overfitting_trains_on_one_batch_again_and_again():
     seen = fit(overfit_batches=1)
     assert seen == seen[:1] * STEPS
+
+
+class Uneven(Source):
+    """Ninety samples of one class, ten of the other."""
+
+    class_names = ("many", "few")
+
+    def split(self, name):
+        return [Rows.row(int(index >= 90)) for index in range(100)]
+
+
+def test_balanced_training_sees_the_classes_equally_often():
+    labels = torch.cat([b["labels"] for b in image_data(Uneven(), balanced=True).train_dataloader()])
+    assert len(labels) == 64
+    assert 20 <= labels.sum() <= 44
+
+
+def test_balancing_leaves_validation_as_it_is():
+    labels = torch.cat([b["labels"] for b in image_data(Uneven(), balanced=True).val_dataloader()])
+    assert labels.tolist() == [0] * 90 + [1] * 10
+
+
+def test_a_balanced_run_resumes_exactly(tmp_path):
+    save = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=1, save_top_k=-1)
+    whole = fit(callbacks=[save], balanced=True)
+    assert len({tuple(labels) for labels in whole}) > 3
+    for step in range(1, STEPS):
+        assert fit(resume=tmp_path / f"step={step}.ckpt", balanced=True) == whole[step:], step
+
+
+def test_examples_that_are_no_samples_can_not_be_balanced():
+    def windows(samples, preprocess, training, augment, seed):
+        return range(7)
+
+    data = DataModule(Uneven(), windows, {}, batch_size=2, balanced=True)
+    with pytest.raises(ValueError, match="this one makes 7 examples of 100 samples"):
+        data.train_dataloader()

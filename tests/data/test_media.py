@@ -1,9 +1,17 @@
+import io
+import time
 from types import SimpleNamespace
 
+import av
+import numpy as np
 import pytest
+import soundfile
 import torch
+import torchaudio
+from PIL import Image
 
-from unimodal.data.media import FIT, fit_audio, fit_image, fit_video
+from unimodal.data.decoding.encoded import BadSample, Encoded
+from unimodal.data.media import FIT, fit_audio, fit_image, fit_text, fit_video, resample
 from unimodal.types import Waveform
 
 
@@ -89,7 +97,77 @@ def test_fitting_leaves_the_given_sample_as_it_was(field):
         "image": torch.zeros(3, 8, 8, dtype=torch.uint8),
         "video": torch.zeros(4, 3, 8, 8, dtype=torch.uint8),
         "audio": Waveform(torch.zeros(100), 1000),
+        "text": "a text",
     }
     given = dict(sample)
     FIT[field](sample, SimpleNamespace(image_size=(4, 4), num_frames=2, sample_rate=500, max_seconds=1))
     assert all(sample[key] is value for key, value in given.items())
+
+
+@pytest.mark.parametrize("rate", [8000, 11_025, 44_100, 48_000, 96_000])
+def test_a_file_of_any_rate_keeps_its_length_in_seconds(rate):  # FAULTS 15
+    file = io.BytesIO()
+    soundfile.write(file, np.sin(np.arange(rate) * 0.01) / 2, rate, format="WAV")
+    wanted = SimpleNamespace(sample_rate=16_000, max_seconds=5)
+    samples, new_rate = fit_audio({"audio": Encoded(data=file.getvalue())}, wanted)["audio"]
+    assert (len(samples), new_rate) == (16_000, 16_000)
+
+
+@pytest.mark.parametrize(("rate", "wanted"), [(44_100, 16_000), (8000, 16_000), (48_000, 22_050)])
+def test_resampling_equals_torchaudio(rate, wanted):
+    wave = torch.rand(2000, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(resample(wave, rate, wanted), torchaudio.functional.resample(wave, rate, wanted))
+
+
+@pytest.mark.parametrize(
+    ("rate", "wanted"), [(44_101, 16_000), (15_999, 16_000), (1, 16_000), (10_000_019, 16_000)]
+)
+def test_odd_rates_are_resampled_in_little_time_and_memory(rate, wanted):  # FAULTS 15
+    start = time.monotonic()
+    length = len(resample(torch.rand(min(rate, 20_000)), rate, wanted))
+    assert abs(length - min(rate, 20_000) * wanted / rate) <= 1
+    assert time.monotonic() - start < 2
+
+
+def test_an_encoded_image_is_decoded_and_resized():
+    file = io.BytesIO()
+    Image.new("RGB", (900, 600), (255, 0, 0)).save(file, "JPEG", quality=95)
+    fitted = fit_image({"image": Encoded(data=file.getvalue())}, SimpleNamespace(image_size=(20, 30)))[
+        "image"
+    ]
+    assert fitted.shape == (3, 20, 30)
+    assert (fitted.float().mean((1, 2)) - torch.tensor([255.0, 0, 0])).abs().max() < 3
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (37, 53)])
+def test_an_image_of_any_shape_fits(size):  # FAULTS 9
+    file = io.BytesIO()
+    Image.new("RGB", size).save(file, "PNG")
+    fitted = fit_image({"image": Encoded(data=file.getvalue())}, SimpleNamespace(image_size=(16, 16)))
+    assert fitted["image"].shape == (3, 16, 16)
+
+
+def test_an_encoded_video_is_decoded_and_resized():
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 32
+        for i in range(8):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), i * 30, np.uint8), "rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    wanted = SimpleNamespace(num_frames=4, image_size=(8, 16))
+    clip = fit_video({"video": Encoded(data=file.getvalue())}, wanted)["video"]
+    assert clip.shape == (4, 3, 8, 16)
+    assert (clip.float().mean((1, 2, 3)) / 30).round().tolist() == [1, 3, 5, 7]
+
+
+def test_a_text_file_is_read():
+    assert fit_text({"text": Encoded(data=b"a\r\nb"), "label": 1}, None) == {"text": "a\nb", "label": 1}
+
+
+@pytest.mark.parametrize("field", FIT)
+def test_what_can_not_be_decoded_is_a_bad_sample_with_its_name(field):
+    wanted = SimpleNamespace(image_size=(4, 4), num_frames=2, sample_rate=500, max_seconds=1)
+    with pytest.raises(BadSample, match=r"^table\.csv row 3: "):
+        FIT[field]({field: Encoded(data=b"\xff\1\2" * 50, where="table.csv row 3")}, wanted)

@@ -120,3 +120,45 @@ def test_stable_seeds_are_63_bits_and_differ():
     assert len(seeds) == len(keys)
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert stable_seed(1, 2) == 5142973159532490859
+
+
+WEIGHTS = [1 / 90] * 90 + [1 / 9] * 9 + [1.0]  # three classes of 90, 9 and 1 examples
+
+
+def test_weighted_draws_are_as_frequent_as_their_weights():
+    drawn = [i for epoch in range(100) for i in indices(passes(100, 10, epoch=epoch, weights=WEIGHTS))]
+    assert len(drawn) == 100 * 100
+    shares = [sum(start <= i < end for i in drawn) for start, end in ((0, 90), (90, 99), (99, 100))]
+    assert all(abs(share - 10_000 / 3) < 200 for share in shares)
+    assert set(range(90, 100)) < set(drawn)
+
+
+def test_a_weight_of_zero_is_never_drawn():
+    assert set(indices(passes(50, 5, weights=[0.0] * 20 + [1.0] * 10 + [0.0] * 20))) <= set(range(20, 30))
+
+
+def test_weighted_draws_are_a_pure_function_of_seed_and_epoch():
+    keys = [(seed, epoch) for seed in (0, 1) for epoch in (0, 1)]
+    orders = [passes(100, 4, seed=seed, epoch=epoch, weights=WEIGHTS) for seed, epoch in keys]
+    assert orders == [passes(100, 4, seed=seed, epoch=epoch, weights=WEIGHTS) for seed, epoch in keys]
+    assert len({tuple(indices(order)) for order in orders}) == 4
+
+
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_ranks_share_the_weighted_draws_of_one_process(drop_last):
+    options = {"weights": WEIGHTS, "drop_last": drop_last}
+    single, (first, second) = passes(100, 6, **options)[0], passes(100, 3, world_size=2, **options)
+    for whole, left, right in zip(single, first, second, strict=True):
+        assert (whole[::2], whole[1::2]) == (left, right)
+
+
+def test_skip_leaves_out_the_first_weighted_batches():
+    whole = passes(100, 7, 2, epoch=2, weights=WEIGHTS)
+    for skip in range(len(whole[0]) + 1):
+        rest = passes(100, 7, 2, epoch=2, skip=skip, weights=WEIGHTS)
+        assert rest == [batches[skip:] for batches in whole]
+
+
+def test_there_is_a_weight_for_each_example():
+    with pytest.raises(ValueError, match="3 weights for 4 examples"):
+        ResumableBatchSampler(4, 2, weights=[1.0] * 3)

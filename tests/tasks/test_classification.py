@@ -191,3 +191,52 @@ def test_samples_show_label_guess_and_probability(make, validate):
     lines = [f"{label} -> {best.indices[row]} ({best.values[row]:.2f})" for row, label in ((0, 4), (2, 9))]
     assert task.samples() == lines
     assert task.samples() == []
+
+
+def test_class_weights_are_those_of_torch(make):
+    weights = [0.5, 2.0, *[1.0] * 8]
+    task, batch = make(class_weights=weights, label_smoothing=0.2), batch_of(20)
+    batch["labels"][:4] = torch.tensor([0, 1, -100, 1])
+    logits, weight = task(batch).logits, torch.tensor(weights)
+    assert torch.allclose(task.eval()(batch).loss, F.cross_entropy(logits, batch["labels"], weight))
+    smooth = F.cross_entropy(logits, batch["labels"], weight, label_smoothing=0.2)
+    assert torch.allclose(task.train()(batch).loss, smooth)
+
+
+def test_the_weighted_validation_loss_does_not_depend_on_the_batch_size(make, validate):
+    weights = [0.001] * 5 + [3.0] * 5
+    task = make(class_weights=weights)
+    logits, labels = predictions(task)
+    expected = F.cross_entropy(logits, labels, torch.tensor(weights)).item()
+    for size in (1, 7, 64):
+        assert validate(task, digits_loader(task, size))["val/loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_class_weights_do_not_change_the_other_figures(make, validate):
+    plain, weighted = (validate(make(class_weights=w), [batch_of(40)]) for w in (None, [2.0, *[1.0] * 9]))
+    assert plain.pop("val/loss") != weighted.pop("val/loss")
+    assert plain == weighted
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1.0, 2.0, 1.0], "3 class_weights for 2 classes: no, yes"),
+        ([1.0, -1.0], "must be 0 or more"),
+        ([0.0, 0.0], "one of them more"),
+        ([1.0, float("nan")], "must be 0 or more"),
+    ],
+)
+def test_class_weights_that_do_not_fit_are_refused(make, weights, message):
+    with pytest.raises(ValueError, match=message):
+        make(names=["no", "yes"], class_weights=weights)
+
+
+def test_probabilities_of_one_label_sum_to_one(make):
+    assert torch.allclose(make().probabilities(torch.randn(4, 10)).sum(1), torch.ones(4))
+
+
+def test_weights_are_not_in_the_checkpoint(make):
+    weighted, plain = make(class_weights=[2.0] * 10), make()
+    assert weighted.state_dict().keys() == plain.state_dict().keys()
+    assert not any("objective" in name for name in plain.state_dict())

@@ -21,7 +21,7 @@ class LabelledExamples(Dataset):
         samples: decoded and fitted samples.
         preprocess: one for each of the sample's fields that a tokenizer reads, by field.
         augment: changes a fitted sample at random, or None; it gets the preprocess too.
-        seed: augmentation is a pure function of (seed, epoch, index).
+        seed: augmentation is a pure function of (seed, epoch, index, repeat).
     """
 
     def __init__(
@@ -51,5 +51,6 @@ class LabelledExamples(Dataset):
         if self.augment is None:
             return sample
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(stable_seed(self.seed, draw.epoch, draw.index))
+            again = (draw.repeat,) if draw.repeat else ()
+            torch.default_generator.manual_seed(stable_seed(self.seed, draw.epoch, draw.index, *again))
             return self.augment(sample, preprocess)

@@ -1,45 +1,97 @@
-"""Fits decoded samples to what the tokenizer wants: size, sample rate, number of frames."""
+"""Fits samples to what the tokenizer wants: decodes what is encoded; size, sample rate, number of frames."""
 
 from collections.abc import Callable
+from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
-from torchaudio.functional import resample
-from torchvision.transforms.v2 import functional as tv
+from torchaudio.transforms import Resample
 
+from unimodal.data.decoding.audio import decode_audio
+from unimodal.data.decoding.images import decode_image
+from unimodal.data.decoding.resizing import resized
+from unimodal.data.decoding.texts import decode_text
+from unimodal.data.decoding.videos import decode_video
 from unimodal.types import Sample, Waveform
+
+MAX_TERM = 1000  # of a ratio of two rates; beyond about its square the resampling kernel takes gigabytes
 
 
 def fit_image(sample: Sample, preprocess: Any) -> Sample:
-    """`image` uint8 [3, H, W] resized to `preprocess.image_size` (bilinear, antialiased)."""
-    return {**sample, "image": _resize(sample["image"], preprocess.image_size)}
+    """`image` as uint8 [3, H, W] of `preprocess.image_size` (bilinear, antialiased).
+
+    Raises:
+        BadSample: if it can not be decoded.
+    """
+    pixels = decode_image(sample["image"], size=preprocess.image_size)
+    return {**sample, "image": resized(pixels, preprocess.image_size)}
 
 
 def fit_video(sample: Sample, preprocess: Any) -> Sample:
-    """`video` uint8 [T, 3, H, W]: `preprocess.num_frames` frames, resized to `preprocess.image_size`.
+    """`video` as uint8 [T, 3, H, W]: `preprocess.num_frames` frames of `preprocess.image_size`.
 
-    They are spread evenly: each frame is the middle one of its share of the clip; a clip that is too short
-    repeats frames.
+    They are spread evenly: each frame is the one in the middle of its share of the clip; a clip that is too
+    short repeats frames.
+
+    Raises:
+        BadSample: if it can not be decoded.
     """
-    clip, num = sample["video"], preprocess.num_frames
-    frame_idx = ((torch.arange(num) + 0.5) * len(clip) / num).long()
-    return {**sample, "video": _resize(clip[frame_idx], preprocess.image_size)}
+    clip = decode_video(sample["video"], preprocess.num_frames, preprocess.image_size)
+    return {**sample, "video": clip}
 
 
 def fit_audio(sample: Sample, preprocess: Any) -> Sample:
-    """`audio` resampled to `preprocess.sample_rate` and cut to `preprocess.max_seconds`."""
-    samples, rate = sample["audio"]
+    """`audio` at `preprocess.sample_rate`, cut to `preprocess.max_seconds`.
+
+    Raises:
+        BadSample: if it can not be decoded.
+    """
+    samples, rate = decode_audio(sample["audio"], max_seconds=preprocess.max_seconds)
     if rate != preprocess.sample_rate:
         samples, rate = resample(samples, rate, preprocess.sample_rate), preprocess.sample_rate
     return {**sample, "audio": Waveform(samples[: round(preprocess.max_seconds * rate)], rate)}
 
 
-FIT: dict[str, Callable[[Sample, Any], Sample]] = {"image": fit_image, "video": fit_video, "audio": fit_audio}
+def fit_text(sample: Sample, preprocess: Any) -> Sample:
+    """`text` as a str without byte order mark and NUL characters, its lines ended by LF.
+
+    Raises:
+        BadSample: if it is not UTF-8.
+    """
+    return {**sample, "text": decode_text(sample["text"])}
+
+
+FIT: dict[str, Callable[[Sample, Any], Sample]] = {
+    "image": fit_image,
+    "video": fit_video,
+    "audio": fit_audio,
+    "text": fit_text,
+}
 """By the sample's field; a field that is not here needs no fitting."""
 
 
-def _resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    if tuple(pixels.shape[-2:]) == tuple(size):
-        return pixels
-    return tv.resize(pixels, list(size), antialias=True)
+def resample(samples: Tensor, rate: int, wanted: int) -> Tensor:
+    """Sound at another rate, as torchaudio.functional.resample makes it, with its kernel kept.
+
+    Rates in a ratio of large numbers (44101 to 16000) are brought to a near one of smaller numbers: less than
+    a sample in a million is gained or lost.
+    """
+    old, new = _ratio(rate, wanted)
+    return _resampler(old, new)(samples)
+
+
+def _ratio(rate: int, wanted: int) -> tuple[int, int]:
+    ratio = Fraction(rate, wanted)
+    if ratio.numerator * ratio.denominator <= MAX_TERM**2:
+        return ratio.numerator, ratio.denominator
+    if ratio < 1:
+        return _ratio(wanted, rate)[::-1]
+    ratio = ratio.limit_denominator(max(1, int(MAX_TERM / float(ratio) ** 0.5)))
+    return ratio.numerator, ratio.denominator
+
+
+@lru_cache(maxsize=32)
+def _resampler(old: int, new: int) -> Resample:
+    return Resample(old, new, dtype=torch.float32)

@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
+from unimodal.data.decoded_cache import DecodedCache
 from unimodal.data.decoding.encoded import BadSample
 from unimodal.data.media import FIT
 from unimodal.types import IGNORED, Sample
@@ -25,6 +27,7 @@ class PreparedSamples(Sequence[Sample]):
         preprocess: of each tokenizer, by field.
         on_bad_sample: `error` or `skip`.
         training: whether substitutes count.
+        caches: of decoded media, by field.
     """
 
     def __init__(
@@ -33,11 +36,12 @@ class PreparedSamples(Sequence[Sample]):
         preprocess: Mapping[str, Any],
         on_bad_sample: str = "error",
         training: bool = True,
+        caches: Mapping[str, DecodedCache] | None = None,
     ):
         if on_bad_sample not in ("error", "skip"):
             raise ValueError(f"data.on_bad_sample={on_bad_sample} is neither error nor skip.")
         self.samples, self.preprocess = samples, preprocess
-        self.on_bad_sample, self.training = on_bad_sample, training
+        self.on_bad_sample, self.training, self.caches = on_bad_sample, training, caches or {}
         self.skipped: set[int] = set()
 
     def __len__(self) -> int:
@@ -51,21 +55,24 @@ class PreparedSamples(Sequence[Sample]):
         for step in range(len(self)):
             place = (index + step) % len(self)
             try:
-                sample = self._fitted(self.samples[place])
+                sample = self._fitted(place, self.samples[place])
             except BadSample as error:
                 self._skip(place, error)
                 continue
             return sample if self.training or not step else _uncounted(sample)
         raise BadSample("no sample of this split can be used.")
 
-    def _fitted(self, sample: Sample) -> Sample:
+    def _fitted(self, index: int, sample: Sample) -> Sample:
         for field, preprocess in self.preprocess.items():
             if field not in sample:
                 raise ValueError(
                     f'the samples have no "{field}"; they have {", ".join(sample)}. '
                     "Choose a tokenizer and data that fit."
                 )
-            if field in FIT:
+            if field in self.caches:
+                fit = partial(_fit_field, field, sample, preprocess)
+                sample = sample | {field: self.caches[field].get(index, fit)}
+            elif field in FIT:
                 sample = FIT[field](sample, preprocess)
         return sample
 
@@ -81,6 +88,10 @@ class PreparedSamples(Sequence[Sample]):
                 f"{len(self.skipped)} of {len(self)} samples can not be used, more than {MAX_SKIPPED:.0%}; "
                 f"the last: {error}. unimodal check-data lists them all."
             ) from error
+
+
+def _fit_field(field: str, sample: Sample, preprocess: Any) -> Any:
+    return FIT[field](sample, preprocess)[field]
 
 
 def _uncounted(sample: Sample) -> Sample:

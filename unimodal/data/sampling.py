@@ -1,11 +1,12 @@
 """Which example comes when: a pure function of (seed, epoch), sharded by rank.
 
-draw        = (epoch, index, counted): what a dataset needs to make the example, augmentation included
+draw        = (epoch, index, counted, repeat): what a dataset needs to make the example, augmentation included
 whole state = (epoch, batches handed out): exact resume from any step, with any number of workers
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,11 +14,16 @@ from torch.utils.data import Sampler
 
 
 class Draw(NamedTuple):
-    """One request to a dataset. `counted` is False for an example that only fills up a rank's last batch."""
+    """One request to a dataset.
+
+    `counted` is False for an example that only fills up a rank's last batch; `repeat` says how often the same
+    example was drawn before in this pass.
+    """
 
     epoch: int
     index: int  # type: ignore[assignment]  # hides tuple.index, which no one calls on a draw
     counted: bool = True
+    repeat: int = 0
 
 
 class ResumableBatchSampler(Sampler[list[Draw]]):
@@ -34,6 +40,9 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
         drop_last: leave out what does not fill a batch on every rank (training).
         rank: of this process.
         world_size: number of processes.
+        weights: of each example. A pass then draws as many as there are, with replacement, each in proportion
+            to its weight, instead of shuffling.
+        block: rows that are read together: blocks are shuffled, and examples within each; None: over all.
     """
 
     def __init__(
@@ -45,14 +54,20 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
         drop_last: bool = False,
         rank: int = 0,
         world_size: int = 1,
+        weights: Sequence[float] | None = None,
+        block: int | None = None,
     ):
         if drop_last and num_examples < batch_size * world_size:
             raise ValueError(
                 f"the training part has {num_examples} examples, fewer than one batch on each process "
                 f"({batch_size} x {world_size}); lower loader.batch_size."
             )
+        if weights is not None and len(weights) != num_examples:
+            raise ValueError(f"there are {len(weights)} weights for {num_examples} examples.")
         self.num_examples, self.batch_size, self.seed = num_examples, batch_size, seed
         self.shuffle, self.drop_last, self.rank, self.world_size = shuffle, drop_last, rank, world_size
+        self.cumulative = None if weights is None else torch.tensor(weights, dtype=torch.float64).cumsum(0)
+        self.block = block
         self.epoch, self.skip = 0, 0
 
     def __len__(self) -> int:
@@ -72,10 +87,27 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
             yield draws[self.rank :: self.world_size]
 
     def _order(self) -> list[Draw]:
-        if not self.shuffle:
-            return [Draw(self.epoch, i) for i in range(self.num_examples)]
+        seen: Counter[int] = Counter()
+        draws = []
+        for index in self._indices():
+            draws.append(Draw(self.epoch, index, repeat=seen[index]))
+            seen[index] += 1
+        return draws
+
+    def _indices(self) -> list[int]:
         generator = torch.Generator().manual_seed(stable_seed(self.seed, self.epoch))
-        return [Draw(self.epoch, i) for i in torch.randperm(self.num_examples, generator=generator).tolist()]
+        if self.cumulative is not None:  # torch.multinomial ends at 2^24 examples
+            place = torch.rand(self.num_examples, generator=generator, dtype=torch.float64)
+            drawn = torch.searchsorted(self.cumulative, place * self.cumulative[-1], right=True)
+            return drawn.clamp_max(self.num_examples - 1).tolist()  # should rounding reach the end
+        if self.shuffle and self.block:
+            starts = torch.randperm(-(-self.num_examples // self.block), generator=generator) * self.block
+            sizes = [min(self.block, self.num_examples - start) for start in starts.tolist()]
+            parts = [torch.randperm(size, generator=generator) for size in sizes]
+            return torch.cat([start + part for start, part in zip(starts, parts, strict=True)]).tolist()
+        if self.shuffle:
+            return torch.randperm(self.num_examples, generator=generator).tolist()
+        return list(range(self.num_examples))
 
 
 def stable_seed(*key: int) -> int:

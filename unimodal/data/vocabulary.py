@@ -11,6 +11,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
+from unimodal.data.media import fit_text
 from unimodal.data.sources.base import Source
 
 EOS = "<|endoftext|>"
@@ -26,7 +27,7 @@ def texts(source: Source) -> Iterator[str]:
     for sample in source.split("train"):
         if "text" not in sample:
             raise ValueError(f"a vocabulary needs text; the samples have {', '.join(sample)}.")
-        yield sample["text"]
+        yield fit_text(sample, None)["text"]
 
 
 def byte_vocabulary(source: Source) -> Vocabulary:

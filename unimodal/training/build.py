@@ -6,12 +6,14 @@ from typing import Any
 
 import lightning as L
 from hydra.utils import instantiate
-from torch import nn
+from torch import Tensor, nn
 
 from unimodal.data.datamodule import DataModule
 from unimodal.data.sources.base import Source
 from unimodal.model import Unimodal
 from unimodal.tasks.base import Task
+from unimodal.training.finetune.base import FineTuning
+from unimodal.training.finetune.full import Full
 from unimodal.training.hardware import best_precision
 
 Config = dict[str, Any]
@@ -58,6 +60,28 @@ def make_task(config: Config) -> Task:
     backbone = make(config["backbone"])
     model = Unimodal({tokenizer.preprocess.field: tokenizer}, backbone)
     return make(config["task"], model=model)
+
+
+def make_finetuning(config: Config) -> FineTuning:
+    """What learns of the model; everything where a config (of an old checkpoint) does not say."""
+    node = config.get("finetune")
+    return make(node) if node else Full()
+
+
+def restore_task(saved: Config, weights: Mapping[str, Tensor], merged: bool = False) -> Task:
+    """The trained task of a checkpoint, from what `checkpoints.load` returns.
+
+    Args:
+        saved: its config.
+        weights: its state dict.
+        merged: fold adapters (LoRA) into plain weights; the outputs then differ by rounding.
+    """
+    task, finetuning = make_task(saved), make_finetuning(saved)
+    finetuning.inject(task)
+    task.load_state_dict(weights)
+    if merged:
+        finetuning.merge(task)
+    return task
 
 
 def make_datamodule(config: Config, source: Source, task: Task, eval_split: str = "val") -> DataModule:

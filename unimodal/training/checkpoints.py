@@ -72,6 +72,7 @@ def load(path: str | Path, config_dirs: Iterable[Path] = ()) -> tuple[Config, di
             f"{file} has format {saved['format']}; this version reads up to {FORMAT}. Upgrade unimodal."
         )
     config = {key: saved["config"][key] for key in (*BUILT, *PLAIN)}  # what is not checked does not get out
+    config["finetune"] = saved["config"].get("finetune")  # old checkpoints do not have it
     trainer = saved["config"]["trainer"]
     config["limit_val_batches"] = trainer["overfit_batches"] or trainer["limit_val_batches"]
     _check_targets(config, _declared_targets(config_dirs), file)

@@ -2,8 +2,11 @@
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from lightning.pytorch.utilities import rank_zero_only
+from tqdm import tqdm
 
 
 @rank_zero_only
@@ -25,3 +28,10 @@ def table(rows: dict[str, str]) -> str:
 def is_terminal() -> bool:
     """Whether somebody watches: a bar is for them, not for a log file."""
     return sys.stdout.isatty() and sys.stderr.isatty()
+
+
+@contextmanager
+def progress(total: int, what: str) -> Iterator[Callable[[int], object]]:
+    """A bar for whoever watches; the block calls what it gets with how many more are done."""
+    with tqdm(total=total, desc=what, disable=not is_terminal()) as bar:
+        yield bar.update

@@ -1,7 +1,7 @@
 """`unimodal evaluate`: the figures of a checkpoint, on its own data or other."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,7 @@ def evaluate(config: build.Config, config_dirs: Iterable[Path] = ()) -> dict[str
     saved = _with_changes(saved, config)
     L.seed_everything(saved["seed"], workers=True, verbose=False)
     source = build.make_source(saved)
-    task = build.make_task(saved)
-    task.load_state_dict(weights)
+    task = build.restore_task(saved, weights)
     datamodule = build.make_datamodule(saved, source, task, eval_split=config["split"])
     trainer = build.make_trainer(
         saved, Path.cwd(), logger=False, enable_checkpointing=False, enable_progress_bar=False
@@ -44,4 +43,12 @@ def _with_changes(saved: build.Config, config: build.Config) -> build.Config:
     if trainer["limit_val_batches"] is None:
         trainer["limit_val_batches"] = saved["limit_val_batches"]
     changed = saved | {"loader": loader, "trainer": trainer}
-    return changed | ({"data": config["data"]} if config["data"] else {})
+    return changed | ({"data": _with_class_names(config["data"], saved)} if config["data"] else {})
+
+
+def _with_class_names(data: Mapping[str, Any], saved: build.Config) -> dict[str, Any]:
+    """Other data, its classes in the checkpoint's order; a class that the checkpoint lacks is an error."""
+    names = saved["task"].get("class_names")
+    if not names or "labels" not in data or data["labels"].get("class_names"):
+        return dict(data)
+    return {**data, "labels": data["labels"] | {"class_names": names}}

@@ -2,12 +2,29 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+
+class Pace(NamedTuple):
+    """How a parameter learns beside the schedule.
+
+    Attributes:
+        first_step: before it the learning rate is 0. The optimizer's moments are gathered all the same.
+        factor: of the learning rate.
+    """
+
+    first_step: int = 0
+    factor: float = 1.0
+
+
+def same_pace(name: str) -> Pace:
+    """All parameters learn alike."""
+    return Pace()
 
 
 @dataclass(frozen=True)
@@ -19,24 +36,32 @@ class Optimization:
         schedule: from (step, num_steps) to the factor of the learning rate.
         num_steps: of the whole run. We count them ourselves: Lightning's estimate drops a restored loader's
             state.
+        pace: of a parameter, by its name.
     """
 
     optimizer: Callable[[list[dict[str, Any]]], Optimizer]
     schedule: Callable[..., float]
     num_steps: int
+    pace: Callable[[str], Pace] = same_pace
 
     def __call__(self, module: nn.Module) -> dict[str, Any]:
         """Lightning's form: an optimizer and a schedule that moves every step."""
-        optimizer = self.optimizer(parameter_groups(module))
-        scheduler = LambdaLR(optimizer, lambda step: self.schedule(step, num_steps=self.num_steps))
+        optimizer = self.optimizer(parameter_groups(module, self.pace))
+        for group in optimizer.param_groups:
+            group["lr"] *= group["factor"]
+        scheduler = LambdaLR(optimizer, [self._factor(g["first_step"]) for g in optimizer.param_groups])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def _factor(self, first_step: int) -> Callable[[int], float]:
+        return lambda step: self.schedule(step, num_steps=self.num_steps) if step >= first_step else 0.0
 
-def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
-    """Two groups: weights of linear and convolutional layers, which decay, and all else, which does not.
 
-    Weight decay would pull norms to zero, and embeddings of rare tokens more than those of frequent ones. A
-    weight that an embedding and a head share counts as an embedding. Frozen parameters are left out.
+def parameter_groups(module: nn.Module, pace: Callable[[str], Pace] = same_pace) -> list[dict[str, Any]]:
+    """For each pace two groups: weights of linear and convolutional layers, which decay, and all else.
+
+    The groups that learn from the start and fastest come first. Weight decay would pull norms to zero, and
+    embeddings of rare tokens more than those of frequent ones. A weight that an embedding and a head share
+    counts as an embedding. Frozen parameters are left out.
     """
     shared = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
     matrices = {
@@ -44,10 +69,17 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
         for m in module.modules()
         if isinstance(m, nn.Linear | _ConvNd) and id(m.weight) not in shared
     }
-    trained = [p for p in module.parameters() if p.requires_grad]
-    decayed = [p for p in trained if id(p) in matrices]
-    others = [p for p in trained if id(p) not in matrices]
-    return [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+    by_pace: dict[Pace, list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            by_pace.setdefault(pace(name), []).append(parameter)
+    groups: list[dict[str, Any]] = []
+    for one, trained in sorted(by_pace.items(), key=lambda item: (item[0].first_step, -item[0].factor)):
+        decayed = [p for p in trained if id(p) in matrices]
+        others = [p for p in trained if id(p) not in matrices]
+        groups += [{"params": decayed, **one._asdict()}]
+        groups += [{"params": others, "weight_decay": 0.0, **one._asdict()}]
+    return groups
 
 
 def count_steps(

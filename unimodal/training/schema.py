@@ -15,6 +15,7 @@ class LoaderConfig:
     eval_batch_size: int | None = None
     num_workers: int = 0
     pin_memory: bool = False
+    balanced: bool = False
 
 
 @dataclass
@@ -33,6 +34,8 @@ class TrainConfig:
     augment: Any = None
     optimizer: Any = None
     scheduler: Any = None
+    pretrained: Any = None
+    finetune: Any = None
     trainer: Any = None
     callbacks: Any = None
     logger: Any = None
@@ -55,6 +58,23 @@ class EvaluateConfig:
     output: str | None = None
     loader: EvaluateLoaderConfig = field(default_factory=EvaluateLoaderConfig)
     data: Any = None
+    trainer: Any = None
+
+
+@dataclass
+class PredictConfig:
+    """The top level of predict.yaml."""
+
+    checkpoint: str = MISSING
+    inputs: Any = MISSING
+    output: str | None = None
+    embeddings: bool = False
+    top_k: int = 3
+    max_new_tokens: int = 64
+    seed: int = 0
+    allow_outside_root: bool = False
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
+    columns: Any = None
     trainer: Any = None
 
 
@@ -124,6 +144,7 @@ def register() -> None:
     schemas = {
         "train": TrainConfig,
         "evaluate": EvaluateConfig,
+        "predict": PredictConfig,
         "trainer": TrainerConfig,
         "adamw": AdamWConfig,
         "cosine": ScheduleConfig,

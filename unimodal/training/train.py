@@ -4,6 +4,7 @@ import json
 import logging
 import time
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,21 @@ from unimodal.training import build, checkpoints
 from unimodal.training.callbacks.progress import ProgressBar, ProgressLines
 from unimodal.training.callbacks.throughput import Throughput
 from unimodal.training.console import is_terminal, say, table
+from unimodal.training.finetune.base import FineTuning
 from unimodal.training.metrics_csv import MetricsCSV
-from unimodal.training.optimization import Optimization, count_steps
+from unimodal.training.optimization import Optimization, Pace, count_steps
+from unimodal.training.pretrained.start import make_start
 
 
-def train(config: build.Config, output: Path) -> dict[str, Any]:
+def train(config: build.Config, output: Path, config_dirs: Iterable[Path] = ()) -> dict[str, Any]:
     """Train, then validate the best checkpoint; returns the figures that metrics.json holds.
 
     Started again with the same `output`, an interrupted run goes on from its last checkpoint.
+
+    Args:
+        config: resolved, of train.yaml.
+        output: the run folder.
+        config_dirs: the user's own folders of yaml files; a checkpoint may name what they declare.
 
     Raises:
         ValueError: if the folder holds a finished run, or the config does not fit together.
@@ -35,12 +43,14 @@ def train(config: build.Config, output: Path) -> dict[str, Any]:
     quiet_known_warnings()
     L.seed_everything(config["seed"], workers=True, verbose=False)
     source = build.make_source(config)
-    complete = build.complete(config, source)
-    task = build.make_task(complete)
+    for line in source.describe():
+        say(line)
+    complete, task, finetuning = make_start(config, source, last, config_dirs)
     datamodule = build.make_datamodule(complete, source, task)
     trainer = _make_trainer(complete, task, output)
     datamodule.trainer = trainer
-    task.optimization = _make_optimization(complete, datamodule, trainer)
+    depth = len(task.model.backbone.blocks)
+    task.optimization = _make_optimization(complete, datamodule, trainer, finetuning, depth)
     if config["compile"]:
         build.compile_blocks(task)
     if trainer.is_global_zero:
@@ -70,7 +80,13 @@ def resumable(output: Path) -> Path | None:
 
 def quiet_known_warnings() -> None:
     """Hide advice that does not apply: few workers suit small data; our own lines say what happens."""
-    for message in ("does not have many workers", "number of training batches", "sync_dist=True", "LeafSpec"):
+    for message in (
+        "does not have many workers",
+        "predict returned None",
+        "number of training batches",
+        "sync_dist=True",
+        "LeafSpec",
+    ):
         warnings.filterwarnings("ignore", f".*{message}.*")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -86,13 +102,24 @@ def _make_trainer(config: build.Config, task: Task, output: Path) -> L.Trainer:
     )
 
 
-def _make_optimization(config: build.Config, datamodule: DataModule, trainer: L.Trainer) -> Optimization:
+def _make_optimization(
+    config: build.Config, datamodule: DataModule, trainer: L.Trainer, finetuning: FineTuning, depth: int
+) -> Optimization:
     node, batches = config["trainer"], len(datamodule.train_dataloader())
     limit = node["overfit_batches"] or node["limit_train_batches"]
-    num_steps = count_steps(
-        batches, node["accumulate_grad_batches"], trainer.max_epochs, trainer.max_steps, limit
-    )
-    return Optimization(build.make(config["optimizer"]), build.make(config["scheduler"]), num_steps)
+    accumulate = node["accumulate_grad_batches"]
+    num_steps = count_steps(batches, accumulate, trainer.max_epochs, trainer.max_steps, limit)
+    waiting = count_steps(batches, accumulate, finetuning.frozen_epochs, -1, limit)
+    if finetuning.frozen_epochs and waiting >= num_steps:
+        raise ValueError(
+            f"finetune.frozen_epochs={finetuning.frozen_epochs} is {waiting} steps of {num_steps}: "
+            "the backbone would never learn; lower it, or take finetune=head."
+        )
+
+    def pace(name: str) -> Pace:
+        return Pace(waiting if finetuning.waits(name) else 0, finetuning.rate(name, depth))
+
+    return Optimization(build.make(config["optimizer"]), build.make(config["scheduler"]), num_steps, pace)
 
 
 def _resume_metrics(trainer: L.Trainer, last: Path | None) -> None:
@@ -119,8 +146,18 @@ def _final_figures(trainer: L.Trainer, task: Task, datamodule: DataModule, outpu
         weights_only=True,
     )
     figures: dict[str, Any] = {name: value for result in validated for name, value in result.items()}
+    if "test" in datamodule.source.split_names:
+        figures |= _test_figures(trainer, task, datamodule)
     figures |= {name: round(rate, 1) for name, rate in rates.items()}
     return figures | {"steps": steps, "epochs": epochs}
+
+
+def _test_figures(trainer: L.Trainer, task: Task, datamodule: DataModule) -> dict[str, Any]:
+    """Of the same weights on the test part, which chose nothing; not logged, for it comes only once."""
+    datamodule.eval_split, loggers, trainer.loggers = "test", trainer.loggers, []
+    [figures] = trainer.validate(task, datamodule=datamodule, verbose=False)
+    datamodule.eval_split, trainer.loggers = "val", loggers
+    return {name.replace("val/", "test/", 1): value for name, value in figures.items()}
 
 
 def _write_config(config: build.Config, output: Path) -> None:
@@ -137,7 +174,7 @@ def _what(config: build.Config) -> str:
 
 def _report(config: build.Config, figures: dict[str, Any], output: Path) -> None:
     rows = {"what": _what(config), "parameters": f"{figures['parameters']:,}"}
-    rows |= {name: f"{value:.4f}" for name, value in figures.items() if name.startswith("val/")}
+    rows |= {name: f"{value:.4f}" for name, value in figures.items() if name.startswith(("val/", "test/"))}
     rows["time"] = f"{figures['seconds']:.0f} s for {figures['steps']} steps"
     if "samples_per_second" in figures:
         rows["speed"] = (

@@ -21,6 +21,9 @@ class Source:
         target_names: of the numbers in `label`, float [K], where numbers are to be predicted.
         split_names: the splits there are.
         on_bad_sample: `error`, or `skip` to leave out what can not be decoded.
+        block: rows that are read together, within which training shuffles; None: over all.
+        cache_gib: room for decoded media on the disk; 0 keeps none.
+        allow_changed: resume although the data has changed.
     """
 
     class_names: Sequence[str] = ()
@@ -28,6 +31,9 @@ class Source:
     target_names: Sequence[str] = ()
     split_names: Sequence[str] = EMBEDDED_SPLITS
     on_bad_sample: str = "error"
+    block: int | None = None
+    cache_gib: float = 0.0
+    allow_changed: bool = False
 
     def split(self, name: str) -> Sequence[Sample]:
         """The samples of a split, map-style: `len()` and an integer index.
@@ -44,6 +50,10 @@ class Source:
     def fingerprint(self) -> str:
         """Changes when the data does; empty where it can not."""
         return ""
+
+    def describe(self) -> list[str]:
+        """What was read and how, line by line, where that is not plain."""
+        return []
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,12 @@ def hash_split(key: str | int, val_fraction: float, seed: str | int = 0) -> str:
     """
     if not 0 <= val_fraction <= 1:
         raise ValueError(f"val_fraction={val_fraction} is not between 0 and 1.")
-    return "val" if _digest(seed, key) < val_fraction * 2**128 else "train"
+    return "val" if digest_share(seed, key) < val_fraction else "train"
+
+
+def digest_share(*key: str | int) -> float:
+    """A number in [0, 1) that depends on `key` only."""
+    return _digest(*key) / 2**128
 
 
 def generator(*key: str | int) -> np.random.Generator:
@@ -104,10 +119,15 @@ def class_names(source: Source) -> list[str]:
     """What a classifier's yaml asks the data: the names of the labels 0, 1, 2, ...
 
     Raises:
-        ValueError: if the data has no labels.
+        ValueError: if the data has no classes.
     """
-    if not source.class_names:
-        raise ValueError(
-            f"{type(source).__name__} has no labels to classify; choose other data or another task."
-        )
-    return list(source.class_names)
+    if source.class_names:
+        return list(source.class_names)
+    if source.target_names:
+        raise ValueError(f"the labels are numbers ({shown(source.target_names)}); use task=regression.")
+    raise ValueError(f"{type(source).__name__} has no labels to classify; choose other data or another task.")
+
+
+def shown(names: Sequence[str], num: int = 3) -> str:
+    """The first names, for a message."""
+    return ", ".join(names[:num]) + (", ..." if len(names) > num else "")

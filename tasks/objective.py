@@ -1,0 +1,66 @@
+"""What is learned of a whole sample: the part of a pooled task that knows what its labels are."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+
+from unimodal.types import IGNORED
+
+
+class Objective(nn.Module):
+    """A loss, figures, and words for an output. A subclass writes all but `compute`.
+
+    Labels are int [B] for one class a sample, else float [B, C or K]; a row that does not count is -100.
+
+    Attributes:
+        monitor: the figure that says which checkpoint is best.
+        mode: `min` or `max`, which of two such figures is better.
+        metrics: of one validation.
+    """
+
+    monitor: str = "val/loss"
+    mode: str = "min"
+    metrics: MetricCollection
+
+    def loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The sum over counted rows, and how many they are or what they weigh: two scalars."""
+        raise NotImplementedError
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Take one validation batch into account."""
+        raise NotImplementedError
+
+    def compute(self) -> dict[str, Tensor]:
+        """The figures of the whole validation; resets them."""
+        figures = self.metrics.compute()
+        self.metrics.reset()
+        return figures
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """What the head's outputs mean, float of the same shape."""
+        raise NotImplementedError
+
+    def answer(self, logits: Tensor, top_k: int) -> list[dict[str, Any]]:
+        """What is said of each row to a user, by column; `top_k` classes where there are classes."""
+        raise NotImplementedError
+
+    def describe(self, logits: Tensor, labels: Tensor) -> list[str]:
+        """One line a row, label and prediction; all rows count."""
+        raise NotImplementedError
+
+
+def ranked(names: Sequence[str], probabilities: Tensor, top_k: int) -> dict[str, Any]:
+    """The likeliest classes of one row: `top_1`, `probability_1`, `top_2`, ..."""
+    best = probabilities.topk(min(top_k, len(names)))
+    columns: dict[str, Any] = {}
+    for place, (index, p) in enumerate(zip(best.indices.tolist(), best.values.tolist(), strict=True), 1):
+        columns |= {f"top_{place}": names[index], f"probability_{place}": round(p, 6)}
+    return columns
+
+
+def counted(labels: Tensor) -> Tensor:
+    """Which rows count, bool [B]."""
+    real = labels != IGNORED
+    return real if labels.ndim == 1 else real.any(1)

@@ -1,0 +1,99 @@
+"""What the tasks share that say one thing of a whole sample, of any modality."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from unimodal.data.examples import LabelledExamples
+from unimodal.model import Unimodal
+from unimodal.tasks.base import Output, Task
+from unimodal.tasks.objective import Objective, counted
+from unimodal.types import Batch
+
+NUM_SHOWN = 8
+
+
+class PooledTask(Task):
+    """Pool the encoded tokens, then one linear layer, zero at first; the objective says what it means.
+
+    Args:
+        model: tokenizers and backbone.
+        objective: loss, figures and words.
+        num_outputs: of the linear layer.
+        pooling: from tokens [B, N, D] to vectors [B, D].
+        head_norm: a LayerNorm before the linear layer.
+        causal: read the sample with causal attention, as a language model does.
+    """
+
+    def __init__(
+        self,
+        model: Unimodal,
+        objective: Objective,
+        num_outputs: int,
+        pooling: nn.Module,
+        head_norm: bool = False,
+        causal: bool = False,
+    ):
+        super().__init__(model)
+        self.objective, self.pooling, self.causal = objective, pooling, causal
+        self.monitor, self.mode = objective.monitor, objective.mode
+        dim = model.backbone.dim
+        self.head_norm = nn.LayerNorm(dim) if head_norm else nn.Identity()
+        self.head = nn.Linear(dim, num_outputs)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.shown: list[str] = []
+
+    @staticmethod
+    def examples(
+        samples: Any,
+        preprocess: Mapping[str, Any],
+        training: bool,
+        augment: Callable | None = None,
+        seed: int = 0,
+    ) -> Dataset:
+        """Tensors of each sample with its label."""
+        return LabelledExamples(samples, preprocess, augment, seed)
+
+    def forward(self, batch: Batch) -> Output:
+        """`labels` int [B] or float [B, C or K]; logits [B, C or K]."""
+        tokens = self.model(batch, causal=self.causal)
+        logits = self._logits(self.pooling(tokens))
+        total, count = self.objective.loss(logits, batch["labels"])
+        return Output(total / count.clamp_min(1e-12), count, logits, tokens)  # no row counts: 0 / 1e-12
+
+    def vectors(self, batch: Batch) -> Tensor:
+        """The pooled tokens, [B, D]."""
+        return self.pooling(self.model(batch, causal=self.causal))
+
+    def answer(self, batch: Batch, top_k: int = 1) -> list[dict[str, Any]]:
+        """What the objective says of each sample; needs no labels."""
+        return self.objective.answer(self._logits(self.vectors(batch)), top_k)
+
+    def _logits(self, vectors: Tensor) -> Tensor:
+        return self.head(self.head_norm(vectors)).float()
+
+    def on_validation_epoch_start(self) -> None:
+        """What an earlier validation left to show is old."""
+        self.shown = []
+
+    def update_metrics(self, output: Output, batch: Batch) -> None:
+        """The objective's figures; keeps the first batch to show."""
+        self.objective.update(output.logits, batch["labels"])
+        if not self.shown:
+            self.shown = self._describe(output.logits, batch["labels"])
+
+    def compute_metrics(self) -> dict[str, Tensor]:
+        """The objective's figures."""
+        return self.objective.compute()
+
+    def samples(self) -> list[str]:
+        """Label and prediction of the first validation examples."""
+        shown, self.shown = self.shown, []
+        return shown
+
+    def _describe(self, logits: Tensor, labels: Tensor) -> list[str]:
+        rows = counted(labels)
+        return self.objective.describe(logits[rows][:NUM_SHOWN], labels[rows][:NUM_SHOWN])

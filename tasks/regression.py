@@ -1,0 +1,43 @@
+"""Numbers that a whole sample has, such as an age or a price."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from unimodal.model import Unimodal
+from unimodal.tasks.numeric import Numeric
+from unimodal.tasks.pooled import PooledTask
+
+
+class Regression(PooledTask):
+    """One output a number, learned in units of the training data's standard deviation.
+
+    Args:
+        model: tokenizers and backbone.
+        target_names: of the columns of the labels, float [B, K].
+        target_mean: of each number in training.
+        target_std: of each number in training, more than 0.
+        pooling: from tokens [B, N, D] to vectors [B, D].
+        loss: from two [B, K] to the loss of each entry [B, K], such as `nn.HuberLoss(reduction="none")`.
+        head_norm: a LayerNorm before the linear layer.
+        causal: read the sample with causal attention, as a language model does.
+    """
+
+    def __init__(
+        self,
+        model: Unimodal,
+        target_names: Sequence[str],
+        target_mean: Sequence[float],
+        target_std: Sequence[float],
+        pooling: nn.Module,
+        loss: nn.Module,
+        head_norm: bool = False,
+        causal: bool = False,
+    ):
+        objective = Numeric(target_names, target_mean, target_std, loss)
+        super().__init__(model, objective, len(target_names), pooling, head_norm, causal)
+        self.target_names = list(target_names)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """The numbers in the data's units, [B, K] -> [B, K]."""
+        return self.objective.predict(logits)

@@ -1,0 +1,84 @@
+"""One class a sample."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from unimodal.tasks.objective import Objective, counted, ranked
+from unimodal.types import IGNORED
+
+
+class SingleLabel(Objective):
+    """Cross-entropy; `accuracy`, `f1` (macro), and `top5_accuracy` where there are more than five classes.
+
+    Args:
+        class_names: of the labels 0, 1, 2, ...
+        class_weights: of each class in the loss, as torch's; None: all weigh the same.
+        label_smoothing: share of the target that is spread over all classes, in training.
+    """
+
+    monitor = "val/accuracy"
+    mode = "max"
+    weight: Tensor
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        class_weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+    ):
+        super().__init__()
+        self.class_names, self.label_smoothing = list(class_names), label_smoothing
+        weight = torch.ones(len(class_names)) if class_weights is None else torch.tensor(class_weights)
+        self.register_buffer("weight", weight.float(), persistent=False)
+        self.metrics = _metrics(len(class_names))
+
+    def loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Each row weighs what its class does."""
+        total = F.cross_entropy(
+            logits,
+            labels,
+            self.weight,
+            ignore_index=IGNORED,
+            label_smoothing=self.label_smoothing if self.training else 0.0,
+            reduction="sum",
+        )
+        return total, (self.weight[labels.clamp_min(0)] * counted(labels)).sum()
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Logits [B, C], labels int [B]."""
+        self.metrics.update(logits, labels)
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """Probabilities, which sum to 1."""
+        return logits.softmax(-1)
+
+    def answer(self, logits: Tensor, top_k: int) -> list[dict[str, Any]]:
+        """`prediction`, and the likeliest classes with their probabilities."""
+        return [
+            {"prediction": self.class_names[int(row.argmax())]} | ranked(self.class_names, row, top_k)
+            for row in self.predict(logits)
+        ]
+
+    def describe(self, logits: Tensor, labels: Tensor) -> list[str]:
+        """Label, guess and its probability: `rose -> daisy (0.61)`."""
+        best, name = self.predict(logits).max(-1), self.class_names
+        rows = zip(labels.tolist(), best.indices.tolist(), best.values.tolist(), strict=True)
+        return [f"{name[label]} -> {name[guess]} ({p:.2f})" for label, guess, p in rows]
+
+
+def _metrics(num_classes: int) -> MetricCollection:
+    metrics: dict[str, Any] = {
+        "accuracy": MulticlassAccuracy(num_classes, average="micro", ignore_index=IGNORED),
+        "f1": MulticlassF1Score(num_classes, average="macro", ignore_index=IGNORED),
+    }
+    if num_classes > 5:
+        metrics["top5_accuracy"] = MulticlassAccuracy(
+            num_classes, top_k=5, average="micro", ignore_index=IGNORED
+        )
+    return MetricCollection(metrics, compute_groups=False)

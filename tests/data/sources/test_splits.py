@@ -1,0 +1,79 @@
+import pytest
+
+from unimodal.data.sources.splits import SplitNames, make_val
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("train", "train"),
+        ("Training", "train"),
+        ("valid", "val"),
+        ("dev", "val"),
+        ("eval", "val"),
+        ("TEST", "test"),
+    ],
+)
+def test_usual_names_are_known(name, split):
+    assert name in SplitNames()
+    assert SplitNames().canonical(name, "x") == split
+
+
+def test_an_unknown_name_is_refused_not_dropped():
+    with pytest.raises(ValueError, match=r"x: 'holdout' is no known split.*data\.splits\.test=holdout"):
+        SplitNames().canonical("holdout", "x")
+
+
+def test_the_user_says_what_a_name_means():
+    names = SplitNames({"val": "holdout", "train": None})
+    assert names.canonical("holdout", "x") == "val"
+    assert names.canonical("train", "x") == "train"
+    with pytest.raises(ValueError, match="'dev' is no known split"):  # its place is taken
+        names.canonical("dev", "x")
+
+
+def test_a_misspelt_split_is_refused():
+    with pytest.raises(ValueError, match=r"data\.splits\.valid is unknown"):
+        SplitNames({"valid": "x"})
+
+
+def rows(num, classes="ab"):
+    return [f"row {i}" for i in range(num)], [classes[i % len(classes)] for i in range(num)]
+
+
+def test_about_the_share_is_held_out_of_each_class():
+    keys, strata = rows(4000)
+    chosen = make_val(keys, strata, 0.1)
+    for name in "ab":
+        share = [c for c, s in zip(chosen, strata, strict=True) if s == name]
+        assert 0.08 < sum(share) / len(share) < 0.12
+
+
+def test_no_sample_moves_when_rows_are_added_or_shuffled():  # FAULTS 42
+    keys, strata = rows(200)
+    before = dict(zip(keys, make_val(keys, strata, 0.2), strict=True))
+    more, more_strata = rows(400)
+    after = dict(zip(reversed(more), make_val(more[::-1], more_strata[::-1], 0.2), strict=True))
+    assert all(after[key] == before[key] for key in keys)
+
+
+def test_the_same_content_is_on_one_side():
+    keys, strata = ["same"] * 50 + [f"row {i}" for i in range(50)], ["a"] * 100
+    assert len(set(make_val(keys, strata, 0.3)[:50])) == 1
+
+
+@pytest.mark.parametrize("num", [2, 3, 5])
+def test_a_small_class_is_on_both_sides(num):
+    for seed in range(20):
+        chosen = make_val([str(i) for i in range(num)], ["a"] * num, 0.1, seed)
+        assert 0 < sum(chosen) < num
+
+
+def test_a_class_of_one_crashes_nothing():  # FAULTS 40
+    assert len(make_val(["a", "b", "c"], ["x", "y", "z"], 0.5)) == 3
+
+
+@pytest.mark.parametrize("fraction", [0, 1, 1.5])
+def test_the_share_must_leave_both_sides(fraction):
+    with pytest.raises(ValueError, match=f"data.val_fraction={fraction}"):
+        make_val(["a"], ["x"], fraction)

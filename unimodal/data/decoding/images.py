@@ -1,0 +1,139 @@
+"""Image files to pixels: JPEG, PNG, WebP, BMP, GIF, TIFF and, where Pillow has it, AVIF."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
+from torch import Tensor
+
+from unimodal.data.decoding.encoded import Encoded
+from unimodal.data.decoding.faults import guarded, warn_once, why
+from unimodal.data.decoding.forms import as_picture, encoded
+from unimodal.data.decoding.rgb import to_rgb
+from unimodal.data.decoding.sniffing import IMAGE
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # no other parser is reachable
+MAX_PIXELS = 64_000_000
+GREY = (127, 127, 127)
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What an image's header says; `width` and `height` in pixels as stored, `mode` as Pillow calls it."""
+
+    width: int
+    height: int
+    mode: str
+
+
+def decode_image(
+    value: Any,
+    where: str = "",
+    size: tuple[int, int] | None = None,
+    background: tuple[int, int, int] = GREY,
+    max_pixels: int = MAX_PIXELS,
+) -> Tensor:
+    """An image, upright and in sRGB, as uint8 [3, H, W]; of several frames or pages the first.
+
+    Args:
+        value: an encoded file, or any decoded form (`forms.as_picture`).
+        where: what messages call it.
+        size: (height, width) that it will be resized to; lets a large JPEG be decoded at a fraction of its
+            size, never below twice this. The result is not of this size.
+        background: RGB, for what is transparent.
+        max_pixels: more than this in the header is refused before anything is decoded.
+
+    Raises:
+        BadSample: with the file's name and the reason.
+    """
+    if isinstance(value, Tensor) and value.dtype == torch.uint8 and value.ndim == 3 and len(value) == 3:
+        return value
+    picture = as_picture(value, where)
+    if picture is not None:
+        with guarded(Encoded(data=b"", where=where or "an image"), IMAGE):
+            return _pixels(to_rgb(_upright(picture), background))
+    source = encoded(value, where)
+    with guarded(source, IMAGE), _opened(source, max_pixels) as image:
+        if size is not None:
+            _shrink(image, size)
+        if _has_more(image):
+            warn_once(source, "has more than one frame or page; the first is used")
+        image.load()
+        if image.mode in ("I", "F") or image.mode.startswith("I;"):
+            warn_once(source, f"has more than 8 bits a value (mode {image.mode}); scaled to 8")
+        return _pixels(to_rgb(_upright(image), background))
+
+
+def probe_image(value: Any, where: str = "", max_pixels: int = MAX_PIXELS) -> ImageFacts:
+    """What the header says, without decoding; raises BadSample as `decode_image` does."""
+    picture = as_picture(value, where)
+    if picture is not None:
+        return ImageFacts(*picture.size, picture.mode)
+    source = encoded(value, where)
+    with guarded(source, IMAGE), _opened(source, max_pixels) as image:
+        return ImageFacts(*image.size, image.mode)
+
+
+@contextmanager
+def _opened(source: Encoded, max_pixels: int) -> Iterator[Image.Image]:
+    source.size()  # it is there, a file and not empty
+    file: Any = source.path if source.data is None else BytesIO(source.data)
+    formats = [*FORMATS, "AVIF"] if features.check("avif") else FORMATS
+    try:
+        image = Image.open(file, formats=formats)
+        if image.format == "PNG":  # whose checksums Pillow leaves unread in decoding
+            image.verify()
+            image = Image.open(file, formats=formats)
+    except Image.DecompressionBombError as error:
+        raise source.bad(f"is too large (max_pixels={max_pixels}): {error}") from error
+    except UnidentifiedImageError as error:
+        raise source.bad(why(source, IMAGE, "its header is of no known format, or broken")) from error
+    with image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise source.bad(
+                f"has {width} x {height} pixels, more than max_pixels={max_pixels}; it is not decoded"
+            )
+        yield image
+
+
+def _shrink(image: Image.Image, size: tuple[int, int]) -> None:
+    """By Pillow's draft mode, which only JPEG has: its blocks of 8 x 8 come out smaller, never coarser."""
+    height, width = size
+    if _orientation(image) >= 5:  # stored lying
+        height, width = width, height
+    image.draft(None, (2 * width, 2 * height))
+
+
+def _has_more(image: Image.Image) -> bool:
+    try:
+        image.seek(1)
+    except (EOFError, ValueError, OSError, SyntaxError):
+        return False
+    finally:
+        image.seek(0)
+    return True
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    if _orientation(image) == 1:
+        return image
+    return ImageOps.exif_transpose(image)
+
+
+def _orientation(image: Image.Image) -> int:
+    """1 to 8; 1 where there is none, or EXIF data that can not be read."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # whatever a broken block makes the parser raise
+        return 1
+    return value if value in range(2, 9) else 1
+
+
+def _pixels(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

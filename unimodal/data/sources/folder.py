@@ -1,0 +1,147 @@
+"""Folders of files as people keep them: class folders, split folders, files beside a metadata table."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unimodal.data.decoding.encoded import Encoded
+from unimodal.data.decoding.texts import decode_text
+from unimodal.data.sources.columns import MEDIA, Columns
+from unimodal.data.sources.labels import Labels
+from unimodal.data.sources.layout import Found, classify
+from unimodal.data.sources.paths import EXTENSIONS, TABLES, existing, field_of
+from unimodal.data.sources.reading import Reading, read_tables
+from unimodal.data.sources.row_source import Policy, RowSource
+from unimodal.data.sources.rows import MediaRows
+from unimodal.data.sources.scan import Scan
+from unimodal.data.sources.splits import SplitNames
+from unimodal.data.sources.tables import Table
+
+
+class FolderSource(RowSource):
+    """A folder of files.
+
+    Understood are, each with or without split folders above it (train, val, test and their usual other
+    names): class folders with files at any depth; files beside a `metadata.csv|tsv|jsonl|parquet` with a
+    `file_name` column; text files alone, to model language. Hidden files and those of no known kind are left
+    out and counted. Files are taken in the order of their names.
+
+    Args:
+        path: the folder, or one text file, whose end becomes val.
+        modality: image, audio, video or text, where the folder holds several kinds.
+        splits: what the folder of a split is called, such as {"test": "holdout"}.
+        columns: of a metadata table, as for tables.
+        labels: how labels are read.
+        allow_outside_root: follow links and names out of the folder.
+        policy: see `Policy`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        modality: str | None = None,
+        splits: Mapping[str, str | None] | None = None,
+        columns: Mapping[str, Any] | None = None,
+        labels: Labels | None = None,
+        allow_outside_root: bool = False,
+        **policy: Any,
+    ):
+        place, names = existing(path), SplitNames(splits)
+        if place.is_file():
+            reading = _text_file(place, Policy(**policy).val_fraction)
+        elif tables := _metadata(place, names):
+            reading = read_tables(tables, place, columns or {}, names, allow_outside_root)
+        else:
+            reading = read_folder(place, modality, names, Policy(**policy).val_fraction, allow_outside_root)
+        super().__init__(reading, labels or Labels(), Policy(**policy))
+
+
+def read_folder(
+    root: Path,
+    modality: str | None = None,
+    names: SplitNames | None = None,
+    val_fraction: float = 0.1,
+    allow_outside: bool = False,
+) -> Reading:
+    """The media files below a folder; raises ValueError if there are none, or of several kinds."""
+    if modality is not None and modality not in MEDIA:
+        raise ValueError(f"data.modality={modality} is none of {', '.join(MEDIA)}.")
+    scan = Scan(root, allow_outside)
+    every = list(classify(scan, names or SplitNames()))
+    field = _one_kind(every, modality, scan)
+    found = [file for file in every if file.field == field]
+    if field == "text" and len(found) == 1 and found[0].label is None:
+        return _text_file(root / found[0].name, val_fraction)
+    values = {"file": [file.name for file in found]}
+    labelled = any(file.label is not None for file in found)
+    table = _Files(
+        root, values | ({"label": [file.label for file in found]} if labelled else {}), scan.problems
+    )
+    columns = Columns({field: "file"}, ["label"] if labelled else [])
+    samples = MediaRows(table, columns.media, root, allow_outside)
+    return Reading(samples, columns, [file.split for file in found], scan.notes())
+
+
+class _Files(Table):
+    """One row a file; messages call it by its path."""
+
+    def __init__(self, root: Path, columns: dict[str, Any], problems: list[str]):
+        super().__init__(str(root), columns, problems=problems)
+
+    def where(self, index: int) -> str:
+        return str(Path(self.name) / self.columns["file"][index])
+
+
+def _metadata(root: Path, names: SplitNames) -> dict[Path, str | None]:
+    """The metadata tables of a folder, or of its split folders."""
+    here = [file for suffix in TABLES if (file := root / f"metadata{suffix}").is_file()]
+    if here:
+        return {here[0]: None}
+    folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and folder.name in names)
+    found = {
+        file: names.canonical(folder.name, str(root))
+        for folder in folders
+        for suffix in TABLES
+        if (file := folder / f"metadata{suffix}").is_file()
+    }
+    return dict(found)
+
+
+def _one_kind(found: list[Found], modality: str | None, scan: Scan) -> str:
+    counts = Counter(file.field for file in found)
+    if modality and counts[modality]:
+        return modality
+    media = [field for field in counts if field != "text"]
+    if modality is None and len(media) == 1:
+        return media[0]  # text files beside media are remarks
+    if modality is None and not media and counts:
+        return "text"
+    if not counts:
+        known = " ".join(sorted(EXTENSIONS["image"] | EXTENSIONS["audio"] | EXTENSIONS["video"]))
+        there = "; ".join([*scan.problems[:3], *scan.notes()]) or "it is empty"
+        raise ValueError(f"{scan.root} holds no file that is read ({there}). Read are .txt {known}.")
+    listed = ", ".join(f"{count} {field}" for field, count in counts.most_common())
+    if modality:
+        most = counts.most_common(1)[0][0]
+        raise ValueError(f"{scan.root} holds no {modality} files, but {listed}; set modality={most}.")
+    raise ValueError(f"{scan.root} holds files of several kinds ({listed}); set data.modality={media[0]}.")
+
+
+def _text_file(path: Path, val_fraction: float) -> Reading:
+    """One text: its end is held out, cut at the end of a line."""
+    if field_of(path.name) != "text":
+        kind = "data=table" if path.suffix.lower() in TABLES else "the folder it is in"
+        raise ValueError(
+            f"data.path={path} is a file; for data=folder name a folder or a .txt file, else {kind}."
+        )
+    if not 0 < val_fraction < 1:
+        raise ValueError(f"data.val_fraction={val_fraction} is not between 0 and 1.")
+    text = decode_text(Encoded(path=str(path)))
+    cut = text.find("\n", round(len(text) * (1 - val_fraction))) + 1 or round(len(text) * (1 - val_fraction))
+    table = Table(str(path), {"text": [text[:cut], text[cut:]]})
+    columns = Columns({"text": "text"})
+    notes = [
+        f"val: the last {1 - cut / max(len(text), 1):.0%} of the text (data.val_fraction={val_fraction})"
+    ]
+    return Reading(MediaRows(table, columns.media, path.parent), columns, ["train", "val"], notes)

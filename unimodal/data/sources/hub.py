@@ -1,0 +1,213 @@
+"""Anything that Hugging Face's `datasets` opens: a hub name, a saved dataset, a folder of parquet files."""
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import datasets
+from datasets import Audio, ClassLabel, Image, Video
+
+from unimodal.data.decoding.encoded import BadSample
+from unimodal.data.sources.labels import Labels
+from unimodal.data.sources.reading import of_rows
+from unimodal.data.sources.row_source import Policy, RowSource
+from unimodal.data.sources.splits import SplitNames
+from unimodal.data.sources.tables import JoinedRows, Rows
+from unimodal.suggestions import nearest
+
+FEATURES: dict[str, Any] = {"image": Image, "audio": Audio, "video": Video}
+BLOCK = 1000  # rows of a stream that are kept at a time
+
+
+class HubSource(RowSource):
+    """Splits of a dataset; media columns are taken undecoded and decoded by us.
+
+    Args:
+        path: a name on the hub, a folder that `save_to_disk` wrote, or one that `load_dataset` reads.
+        name: the dataset's configuration.
+        revision: of the hub's repository.
+        columns: by role, as for tables; features such as `Image` and `ClassLabel` speak for themselves.
+        splits: what the dataset calls them, such as {"val": "validation_matched"}.
+        labels: how labels are read.
+        streaming: read rows as they come instead of storing the dataset; needs little memory and disk, but
+            every process reads every row. Shuffles within blocks of rows.
+        allow_outside_root: let rows name files outside the folder.
+        policy: see `Policy`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        name: str | None = None,
+        revision: str | None = None,
+        columns: Mapping[str, Any] | None = None,
+        splits: Mapping[str, str | None] | None = None,
+        labels: Labels | None = None,
+        streaming: bool = False,
+        allow_outside_root: bool = False,
+        **policy: Any,
+    ):
+        loaded = load(path, name, revision, streaming)
+        names = SplitNames(splits)
+        parts = [
+            (_rows(dataset, f"{path} {split}"), names.canonical(split, path) if len(loaded) > 1 else None)
+            for split, dataset in loaded.items()
+        ]
+        rows = parts[0][0] if len(parts) == 1 else JoinedRows([rows for rows, _ in parts])
+        given = [split for part, split in parts for _ in range(len(part))]
+        said = _by_features(next(iter(loaded.values())).features) | {
+            role: column for role, column in (columns or {}).items() if column is not None
+        }
+        root = Path(path).resolve() if Path(path).is_dir() else Path.cwd()
+        reading = of_rows(rows, path, given, root, said, names, allow_outside_root)
+        self.block = BLOCK if streaming else None
+        super().__init__(reading, labels or Labels(), Policy(**policy))
+
+
+def load(path: str, name: str | None, revision: str | None, streaming: bool) -> dict[str, Any]:
+    """The dataset's splits, media columns undecoded.
+
+    Raises:
+        ValueError: if `datasets` can not open it; says what it said.
+    """
+    try:
+        saved = Path(path).is_dir() and any(
+            (Path(path) / file).exists() for file in ("dataset_dict.json", "state.json")
+        )
+        if saved:
+            opened = datasets.load_from_disk(path)
+        else:
+            opened = datasets.load_dataset(path, name=name, revision=revision, streaming=streaming)
+    except Exception as error:  # anything may come out of a loader
+        raise ValueError(_explain(path, name, error)) from error
+    parts = dict(opened) if isinstance(opened, dict) else {"train": opened}
+    return {str(split): _undecoded(dataset) for split, dataset in parts.items()}
+
+
+def _explain(path: str, name: str | None, error: Exception) -> str:
+    said = str(error).strip().split("\n")[0]
+    place = Path(path)
+    if not place.exists() and place.parent.is_dir():
+        names = [entry.name for entry in place.parent.iterdir()]
+        hint = nearest(place.name, names)
+        return f"data.path={path} is no folder here{hint or ''} and no dataset that could be fetched: {said}"
+    configuration = f" data.name={name}" if name else ""
+    return f"datasets can not open data.path={path}{configuration}: {type(error).__name__}: {said}"
+
+
+def _undecoded(dataset: Any) -> Any:
+    if dataset.features is None:  # a stream that does not say
+        dataset = dataset._resolve_features()
+    for column, feature in dataset.features.items():
+        if isinstance(feature, tuple(FEATURES.values())):
+            dataset = dataset.cast_column(column, FEATURES[_role_of(feature)](decode=False))
+    return dataset
+
+
+def _role_of(feature: Any) -> str:
+    return next(role for role, kind in FEATURES.items() if isinstance(feature, kind))
+
+
+def _by_features(features: Mapping[str, Any]) -> dict[str, str]:
+    """The columns whose feature says what they are, where only one does."""
+    said = {}
+    for role, kind in (*FEATURES.items(), ("label", ClassLabel)):
+        found = [column for column, feature in features.items() if isinstance(feature, kind)]
+        if len(found) == 1 or (role in found):
+            said[role] = role if role in found else found[0]
+    return said
+
+
+def _rows(dataset: Any, name: str) -> Rows:
+    streamed = isinstance(dataset, datasets.IterableDataset)
+    return StreamRows(dataset, name) if streamed else DatasetRows(dataset, name)
+
+
+class DatasetRows(Rows):
+    """Rows of a `datasets.Dataset`, which lies on the disk, memory-mapped.
+
+    Args:
+        dataset: media columns undecoded.
+        name: for messages.
+    """
+
+    def __init__(self, dataset: Any, name: str):
+        self.dataset, self.name, self.column_names = dataset, name, list(dataset.column_names)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def row(self, index: int) -> dict[str, Any]:
+        """One row's values by column; classes by their names."""
+        return {column: self._named(column, value) for column, value in self.dataset[index].items()}
+
+    def column(self, name: str) -> list[Any]:
+        """One column's values; classes by their names."""
+        return [self._named(name, value) for value in self.dataset.select_columns([name])[:][name]]
+
+    def where(self, index: int) -> str:
+        """Dataset, split and row."""
+        return f"{self.name} row {index}"
+
+    def _named(self, column: str, value: Any) -> Any:
+        return class_of(self.dataset.features[column], value)
+
+
+class StreamRows(Rows):
+    """Rows of a stream. A block of rows is kept; what lies before it is read again from the start.
+
+    Args:
+        dataset: media columns undecoded.
+        name: for messages.
+    """
+
+    def __init__(self, dataset: Any, name: str):
+        self.dataset, self.name, self.column_names = dataset, name, list(dataset.features)
+        self.rows: list[dict[str, Any]] = []
+        self.first = 0  # the number of the block's first row
+        self.stream: Any = None
+        self.num_rows = self._count()
+
+    def __len__(self) -> int:
+        return self.num_rows
+
+    def row(self, index: int) -> dict[str, Any]:
+        """One row's values by column; classes by their names."""
+        if not self.first <= index < self.first + len(self.rows):
+            self._read_block(index // BLOCK * BLOCK)
+        row = self.rows[index - self.first]
+        return {column: class_of(self.dataset.features[column], row[column]) for column in self.column_names}
+
+    def column(self, name: str) -> list[Any]:
+        """One column's values: reads the stream once."""
+        feature = self.dataset.features[name]
+        return [class_of(feature, row[name]) for row in self.dataset.select_columns([name])]
+
+    def where(self, index: int) -> str:
+        """Dataset, split and row."""
+        return f"{self.name} row {index}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"stream": None, "rows": [], "first": 0}
+
+    def _read_block(self, first: int) -> None:
+        if self.stream is None or first != self.first + len(self.rows):
+            self.stream = iter(self.dataset.skip(first))
+        self.rows, self.first = list(islice(self.stream, BLOCK)), first
+        if not self.rows:
+            raise BadSample(f"{self.name} row {first}: the stream ended early.")
+
+    def _count(self) -> int:
+        info = self.dataset.info.splits or {}
+        split = info.get(str(self.dataset.split)) if self.dataset.split else None
+        if split is not None and split.num_examples:
+            return int(split.num_examples)
+        return sum(1 for _ in self.dataset.select_columns(self.column_names[:1]))
+
+
+def class_of(feature: Any, value: Any) -> Any:
+    """A class by its name; -1, by which `datasets` marks a missing one, is None."""
+    if not isinstance(feature, ClassLabel) or not isinstance(value, int):
+        return value
+    return feature.int2str(value) if value >= 0 else None

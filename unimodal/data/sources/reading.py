@@ -1,0 +1,85 @@
+"""What reading a folder or a table gives, before labels and splits are settled."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unimodal.data.sources.columns import Columns, choose
+from unimodal.data.sources.rows import MediaRows
+from unimodal.data.sources.splits import SplitNames
+from unimodal.data.sources.tables import JoinedRows, Rows, read_table
+
+
+@dataclass
+class Reading:
+    """Rows and what is known of them.
+
+    Attributes:
+        samples: the rows' media.
+        columns: of the rows.
+        given: the split of each row, or None where the data does not say.
+        notes: what a user should know.
+    """
+
+    samples: MediaRows
+    columns: Columns
+    given: Sequence[str | None]
+    notes: list[str] = field(default_factory=list)
+
+
+def read_tables(
+    files: Mapping[Path, str | None],
+    root: Path,
+    columns: Mapping[str, Any],
+    names: SplitNames,
+    allow_outside: bool = False,
+    from_root: bool = False,
+) -> Reading:
+    """Files of rows as one.
+
+    Args:
+        files: with the split that each is, or None.
+        root: of the media files that rows name.
+        columns: as the user says them.
+        names: of the splits in a split column.
+        allow_outside: let media lie elsewhere.
+        from_root: file names in the tables start at the root, not at each table's own folder.
+
+    Raises:
+        ValueError: as `read_table` and `choose`.
+    """
+    tables = [read_table(file, file.parent if from_root else root) for file in files]
+    splits = [split for table, split in zip(tables, files.values(), strict=True) for _ in range(len(table))]
+    return of_rows(
+        tables[0] if len(tables) == 1 else JoinedRows(tables),
+        str(next(iter(files))),
+        splits,
+        root,
+        columns,
+        names,
+        allow_outside,
+    )
+
+
+def of_rows(
+    rows: Rows,
+    name: str,
+    splits: Sequence[str | None],
+    root: Path,
+    columns: Mapping[str, Any],
+    names: SplitNames,
+    allow_outside: bool = False,
+) -> Reading:
+    """Settle the columns of rows, and read the split column where there is one."""
+    if not len(rows):
+        first = f": {rows.problems[0]}" if rows.problems else "."
+        raise ValueError(f"{name} has no rows{first}")
+    chosen = choose(rows, columns, name)
+    if chosen.split and not any(splits):
+        values = rows.column(chosen.split)
+        known = {
+            value: names.canonical(str(value), f"{name}, column {chosen.split}") for value in set(values)
+        }
+        splits = [known[value] for value in values]
+    return Reading(MediaRows(rows, chosen.media, root, allow_outside), chosen, splits)

@@ -1,0 +1,254 @@
+"""A source made of rows, wherever they come from: settled columns, labels and splits."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from unimodal.data.decoding.encoded import BadSample, Encoded
+from unimodal.data.sources import labels as labels_of
+from unimodal.data.sources.base import Source, check_split
+from unimodal.data.sources.labels import BadLabel, Labels
+from unimodal.data.sources.reading import Reading
+from unimodal.data.sources.rows import RowSamples
+from unimodal.data.sources.splits import SPLITS, make_val
+
+SHOWN = 20  # problems in one message
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is the same for rows from everywhere.
+
+    Attributes:
+        val_fraction: share of the training part that becomes val where none is given.
+        seed: of that choice.
+        on_bad_sample: `error`, or `skip` to leave out at most 1%.
+        cache_gib: room for decoded media on the disk, so that they are decoded once; 0 keeps none.
+        allow_changed: resume a run although the data has changed.
+    """
+
+    val_fraction: float = 0.1
+    seed: int = 0
+    on_bad_sample: str = "error"
+    cache_gib: float = 2.0
+    allow_changed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.on_bad_sample not in ("error", "skip"):
+            raise ValueError(f"data.on_bad_sample={self.on_bad_sample} is neither error nor skip.")
+
+
+class RowSource(Source):
+    """The common part of folder, table and hub.
+
+    Args:
+        reading: the rows, their columns and given splits.
+        labels: how labels are read.
+        policy: what is done about missing splits, bad samples, and with memory.
+
+    Attributes:
+        problems: rows that can not be used, each with the reason.
+        notes: what a user should know of how the data was read.
+    """
+
+    def __init__(
+        self,
+        reading: Reading,
+        labels: Labels,
+        policy: "Policy",
+    ):
+        self.samples, self.columns = reading.samples, reading.columns
+        self.on_bad_sample, self.cache_gib = policy.on_bad_sample, policy.cache_gib
+        self.allow_changed = policy.allow_changed
+        self.problems, self.notes = list(self.samples.rows.problems), list(reading.notes)
+        usable = self._without_empty_text(range(len(self.samples)))
+        self.parsed: dict[int, Any] = {}
+        if self.columns.label:
+            usable = self._parse_labels(usable, labels)
+        self.indices = self._splits(usable, reading.given, policy.val_fraction, policy.seed)
+        self.split_names = tuple(name for name in SPLITS if name in self.indices)
+        self._name_classes(labels)
+        self._check()
+
+    def split(self, name: str) -> RowSamples:
+        """Samples whose media are not decoded yet.
+
+        Raises:
+            ValueError: for a split that is not there, and while there are problems, listing them.
+        """
+        if self.problems and self.on_bad_sample == "error":
+            shown = "".join(f"\n  {problem}" for problem in self.problems[:SHOWN])
+            more = f"\n  and {len(self.problems) - SHOWN} more" if len(self.problems) > SHOWN else ""
+            raise ValueError(
+                f"{len(self.problems)} rows can not be used:{shown}{more}\n"
+                "Mend them, or leave them out with data.on_bad_sample=skip."
+            )
+        return self.usable(name)
+
+    def usable(self, name: str) -> RowSamples:
+        """The split without the rows that `problems` names."""
+        indices = self.indices[check_split(name, self.split_names)]
+        return RowSamples(self.samples, indices, self._label if self.columns.label else None)
+
+    def split_labels(self, name: str) -> list[Any]:
+        """Without decoding anything."""
+        return [self._label(row) for row in self.indices[check_split(name, self.split_names)]]
+
+    def fingerprint(self) -> str:
+        """Of labels, splits and of what each row is, short of its media's content."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name in self.split_names:
+            digest.update(name.encode())
+            for row in self.indices[name]:
+                digest.update(repr((self._stamp(row), self.parsed.get(row))).encode("utf-8", "replace"))
+        return digest.hexdigest()
+
+    def describe(self) -> list[str]:
+        """Sizes, columns, classes, and what was decided."""
+        return list(_described(self))
+
+    def _stamp(self, row: int) -> Any:
+        try:
+            values = self.samples[row].values()
+            return [(value.size() if isinstance(value, Encoded) else str(value)) for value in values]
+        except BadSample:
+            return None
+
+    def _label(self, row: int) -> Any:
+        return labels_of.encode(self.parsed[row], self.kind, self.class_index)
+
+    def _without_empty_text(self, rows: Sequence[int]) -> list[int]:
+        column = self.samples.media.get("text")
+        if column is None:
+            return list(rows)
+        values = self.samples.rows.column(column)
+        full = [row for row in rows if not (isinstance(values[row], str) and not values[row].strip())]
+        if len(full) < len(rows):
+            self.notes.append(f"{len(rows) - len(full)} rows without text are left out")
+        return full
+
+    def _parse_labels(self, usable: list[int], labels: Labels) -> list[int]:
+        rows = self.samples.rows
+        values = _joined([rows.column(name) for name in self.columns.label])
+        declared = labels if len(self.columns.label) == 1 else Labels("number")
+        self.labels = declared.settled(values)
+        kept = []
+        for row in usable:
+            try:
+                self.parsed[row] = self.labels.parse(values[row])
+                kept.append(row)
+            except BadLabel as error:
+                self.problems.append(f"{rows.where(row)}: {error}")
+        return kept
+
+    @property
+    def kind(self) -> str:
+        """class, multilabel or number; empty without labels."""
+        return self.labels.kind if self.columns.label else ""
+
+    def _splits(
+        self, usable: Sequence[int], given: Sequence[str | None], val_fraction: float, seed: int
+    ) -> dict[str, Any]:
+        by_name: dict[str, list[int]] = {}
+        for row in usable:
+            by_name.setdefault(given[row] or "train", []).append(row)
+        if "train" not in by_name:
+            have = ", ".join(by_name) or "nothing"
+            raise ValueError(f"the data has no training part, only {have}; name it with data.splits.train.")
+        if "val" not in by_name:
+            by_name["train"], by_name["val"] = self._made(by_name["train"], val_fraction, seed)
+            num_val, num_all = len(by_name["val"]), len(by_name["val"]) + len(by_name["train"])
+            self.notes.append(
+                f"val: {num_val:,} of {num_all:,} training samples, by a hash of their content "
+                f"(data.val_fraction={val_fraction})"
+            )
+        empty = next((name for name, rows in by_name.items() if not rows), None)
+        if empty:
+            raise ValueError(
+                f"the split {empty} is empty: {len(usable)} samples are too few for "
+                f"data.val_fraction={val_fraction}."
+            )
+        return {name: np.array(rows, np.int64) for name, rows in by_name.items()}
+
+    def _made(self, rows: Sequence[int], fraction: float, seed: int) -> tuple[list[int], list[int]]:
+        keys, kept, ids = [], [], self.columns.id
+        given = self.samples.rows.column(ids) if ids else None
+        for row in rows:
+            try:
+                keys.append(str(given[row]) if given is not None else self.samples.key(row))
+                kept.append(row)
+            except BadSample as error:
+                self.problems.append(str(error))
+        single = self.kind == "class"
+        strata = [self.parsed[row] if single else None for row in kept]
+        chosen = make_val(keys, strata, fraction, seed)
+        train = [row for row, val in zip(kept, chosen, strict=True) if not val]
+        return train, [row for row, val in zip(kept, chosen, strict=True) if val]
+
+    def _name_classes(self, labels: Labels) -> None:
+        self.class_index: dict[str, int] = {}
+        if self.kind == "number":
+            self.target_names = tuple(self.columns.label)
+        if self.kind not in ("class", "multilabel"):
+            return
+        self.multilabel = self.kind == "multilabel"
+        seen = set(labels_of.class_counts([self.parsed[row] for row in self.indices["train"]]))
+        self.class_names = list(map(str, labels.class_names or labels_of.sort_names(seen)))
+        self.class_index = {name: index for index, name in enumerate(self.class_names)}
+        for name in self.split_names:
+            self.indices[name] = self._known(name, labels.unseen)
+
+    def _known(self, split: str, unseen: str) -> Any:
+        """The rows whose classes have a name."""
+        rows = self.indices[split]
+        strange = {row: set(_listed(self.parsed[row])) - self.class_index.keys() for row in rows.tolist()}
+        strange = {row: names for row, names in strange.items() if names}
+        if not strange:
+            return rows
+        names = ", ".join(labels_of.sort_names(set().union(*strange.values())))
+        if unseen == "ignore":
+            self.notes.append(f"{len(strange)} of {split} are left out: their class is not known ({names})")
+        else:
+            self.problems += [
+                f"{self.samples.rows.where(row)}: the class {', '.join(sorted(strange[row]))} of {split} "
+                "is not known from training (data.labels.unseen=ignore leaves such rows out)"
+                for row in strange
+            ]
+        return np.array([row for row in rows.tolist() if row not in strange], np.int64)
+
+    def _check(self) -> None:
+        limit = max(1, 0.01 * len(self.samples))
+        if self.on_bad_sample == "skip" and len(self.problems) > limit:
+            raise ValueError(
+                f"{len(self.problems)} of {len(self.samples)} rows can not be used, more than 1%; the first: "
+                f"{self.problems[0]}. unimodal check-data lists them all."
+            )
+
+
+def _described(source: RowSource) -> Iterator[str]:
+    sizes = ", ".join(f"{len(source.indices[name]):,} {name}" for name in source.split_names)
+    yield f"data: {sizes}; {', '.join(source.columns.media)}"
+    if source.columns.guessed:
+        guessed = ", ".join(f"{role}={column}" for role, column in source.columns.guessed.items())
+        yield f"columns guessed: {guessed} (data.columns)"
+    if source.class_names:
+        counts = labels_of.class_counts([source.parsed[row] for row in source.indices["train"].tolist()])
+        shown = [f"{name} {counts[name]:,}" for name in source.class_names[:SHOWN]]
+        more = f" and {len(source.class_names) - SHOWN} more" if len(source.class_names) > SHOWN else ""
+        yield f"{len(source.class_names)} classes ({source.kind}): {', '.join(shown)}{more}"
+    elif source.target_names:
+        yield f"numbers to predict: {', '.join(source.target_names)}"
+    yield from source.notes
+    if source.problems:
+        yield f"{len(source.problems)} rows can not be used and are left out; unimodal check-data lists them"
+
+
+def _joined(columns: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    return columns[0] if len(columns) == 1 else [list(values) for values in zip(*columns, strict=True)]
+
+
+def _listed(parsed: Any) -> list[str]:
+    return [parsed] if isinstance(parsed, str) else parsed

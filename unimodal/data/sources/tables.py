@@ -1,0 +1,265 @@
+"""Tables in memory: csv, tsv, jsonl and parquet files, columns of plain values and where each row stands."""
+
+import csv
+import json
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+CHUNK = 65_536  # rows that become one piece of a column
+csv.field_size_limit(1 << 30)
+
+
+class Rows:
+    """Rows of named columns. Cheap to keep: nothing is decoded.
+
+    Attributes:
+        column_names: in the file's order.
+        problems: of lines that are no rows, each with its place.
+    """
+
+    column_names: Sequence[str]
+    problems: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def row(self, index: int) -> dict[str, Any]:
+        """One row's values by column."""
+        raise NotImplementedError
+
+    def column(self, name: str) -> list[Any]:
+        """One column's values."""
+        raise NotImplementedError
+
+    def where(self, index: int) -> str:
+        """How messages call a row."""
+        raise NotImplementedError
+
+    def folder(self, index: int) -> str:
+        """Where a row's file names start, relative to the data's root."""
+        return ""
+
+
+class Table(Rows):
+    """A file in memory.
+
+    Args:
+        name: of the file.
+        columns: values by name, all of one length.
+        lines: the line at which each row ends; None: rows are counted from 0.
+        problems: of lines that are no rows.
+        base: where the rows' file names start, relative to the data's root.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        columns: dict[str, Any],
+        lines: Sequence[int] | None = None,
+        problems: Sequence[str] = (),
+        base: str = "",
+    ):
+        self.name, self.columns, self.lines = name, columns, lines
+        self.column_names, self.problems, self.base = list(columns), list(problems), base
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()))) if self.columns else 0
+
+    def row(self, index: int) -> dict[str, Any]:
+        """One row's values by column."""
+        return {name: _plain(values[index]) for name, values in self.columns.items()}
+
+    def column(self, name: str) -> list[Any]:
+        """One column's values."""
+        values = self.columns[name]
+        return values.to_pylist() if isinstance(values, pa.ChunkedArray) else list(values)
+
+    def where(self, index: int) -> str:
+        """File and line, or file and row counted from 0."""
+        if self.lines is not None:
+            return f"{self.name} line {self.lines[index]}"
+        return f"{self.name} row {index}"
+
+    def folder(self, index: int) -> str:
+        """The same for all rows."""
+        return self.base
+
+
+class JoinedRows(Rows):
+    """Several sets of rows one after another; a column that one lacks is None there.
+
+    Args:
+        tables: at least one.
+    """
+
+    def __init__(self, tables: Sequence[Rows]):
+        self.tables = tables
+        self.column_names = list(dict.fromkeys(name for table in tables for name in table.column_names))
+        self.problems = [problem for table in tables for problem in table.problems]
+        self.ends = list(accumulate(len(table) for table in tables))
+
+    def __len__(self) -> int:
+        return self.ends[-1]
+
+    def _place(self, index: int) -> tuple[Rows, int]:
+        which = bisect_right(self.ends, index)
+        return self.tables[which], index - (self.ends[which - 1] if which else 0)
+
+    def row(self, index: int) -> dict[str, Any]:
+        """One row's values by column."""
+        table, inner = self._place(index)
+        return dict.fromkeys(self.column_names) | table.row(inner)
+
+    def column(self, name: str) -> list[Any]:
+        """One column's values."""
+        return [value for table in self.tables for value in _column_or_nones(table, name)]
+
+    def where(self, index: int) -> str:
+        """File and line or row."""
+        table, inner = self._place(index)
+        return table.where(inner)
+
+    def folder(self, index: int) -> str:
+        """Where the row's file names start."""
+        table, inner = self._place(index)
+        return table.folder(inner)
+
+
+def _column_or_nones(table: Rows, name: str) -> list[Any]:
+    return table.column(name) if name in table.column_names else [None] * len(table)
+
+
+def read_table(path: Path, root: Path) -> Table:
+    """Read a csv, tsv, jsonl or parquet file.
+
+    Args:
+        path: of the file.
+        root: the data's; file names in the table start at the table's own folder.
+
+    Raises:
+        ValueError: if it can not be read; names the file, and the line where there is one.
+    """
+    suffix, parent = path.suffix.lower(), path.parent.resolve()
+    base = parent.relative_to(root).as_posix() if parent.is_relative_to(root) else ""
+    try:
+        if suffix == ".parquet":
+            return _read_parquet(path, base)
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            if suffix in (".jsonl", ".ndjson"):
+                return _collect(path, base, _json_rows(file))
+            return _collect(path, base, _csv_rows(path, file, "\t" if suffix == ".tsv" else ","))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8.") from error
+    except OSError as error:
+        raise ValueError(f"{path} can not be read: {error.strerror or error}.") from error
+
+
+def _csv_rows(path: Path, file: Any, delimiter: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """Line and row, or line and what is wrong with it."""
+    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        _check_header(path, header, delimiter)
+        for values in reader:
+            if len(values) == len(header):
+                yield reader.line_num, dict(zip(header, values, strict=True))
+            elif values:
+                yield (
+                    reader.line_num,
+                    f"has {len(values)} values; the header has {len(header)}. "
+                    f"Quote values that contain {delimiter!r}.",
+                )
+    except csv.Error as error:
+        yield reader.line_num, f"is no valid csv: {error}. Nothing after it was read."
+
+
+def _check_header(path: Path, header: list[str], delimiter: str) -> None:
+    if not header:
+        raise ValueError(f"{path} is empty; its first line must name the columns.")
+    double = [name for name in dict.fromkeys(header) if header.count(name) > 1]
+    if double:
+        raise ValueError(f"{path} has the column {double[0]!r} twice; rename one.")
+    other = next((d for d in (";", "\t", ",") if d != delimiter and d in header[0]), None)
+    if len(header) == 1 and other:
+        raise ValueError(
+            f"{path} has one column, {header[0]!r}: its delimiter seems to be {other!r}. "
+            + ("Rename it to .tsv." if other == "\t" else "Save it with commas (.csv) or tabs (.tsv).")
+        )
+
+
+def _json_rows(file: Any) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    for line, text in enumerate(file, 1):
+        if not text.strip():
+            continue
+        try:
+            row = json.loads(text)
+        except (json.JSONDecodeError, RecursionError) as error:
+            yield line, f"is no valid JSON: {error}."
+            continue
+        yield line, row if isinstance(row, dict) else f"is no JSON object, but a {type(row).__name__}."
+
+
+def _collect(path: Path, base: str, rows: Iterator[tuple[int, dict[str, Any] | str]]) -> Table:
+    lines, columns, problems = array("q"), dict[str, _Column](), list[str]()
+    for line, row in rows:
+        if isinstance(row, str):
+            problems.append(f"{path} line {line}: {row}")
+            continue
+        for name, value in row.items():
+            if name not in columns:
+                columns[name] = _Column(len(lines))
+            columns[name].append(value)
+        lines.append(line)
+        for name in columns.keys() - row.keys():
+            columns[name].append(None)
+    finished = {name: column.finish() for name, column in columns.items()}
+    return Table(str(path), finished, lines, problems, base)
+
+
+class _Column:
+    """Values as they come: text goes into Arrow's compact memory piece by piece, all else stays a list."""
+
+    def __init__(self, missing: int):
+        self.pieces: list[pa.Array] | None = []
+        self.values: list[Any] = [None] * missing
+
+    def append(self, value: Any) -> None:
+        self.values.append(value)
+        if self.pieces is not None and len(self.values) >= CHUNK:
+            self._pack()
+
+    def finish(self) -> Any:
+        if self.pieces is not None:
+            self._pack()
+        return self.values if self.pieces is None else pa.chunked_array(self.pieces, pa.large_string())
+
+    def _pack(self) -> None:
+        assert self.pieces is not None
+        if all(value is None or isinstance(value, str) for value in self.values):
+            self.pieces.append(pa.array(self.values, pa.large_string()))
+            self.values = []
+        else:
+            self.values = [value for piece in self.pieces for value in piece.to_pylist()] + self.values
+            self.pieces = None
+
+
+def _read_parquet(path: Path, base: str) -> Table:
+    try:
+        table = pq.read_table(path, memory_map=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValueError(f"{path} is no readable parquet file: {str(error).splitlines()[0]}") from error
+    double = [name for name in table.column_names if table.column_names.count(name) > 1]
+    if double:
+        raise ValueError(f"{path} has the column {double[0]!r} twice; rename one.")
+    return Table(str(path), {name: table.column(name) for name in table.column_names}, base=base)
+
+
+def _plain(value: Any) -> Any:
+    return value.as_py() if isinstance(value, pa.Scalar) else value

@@ -1,0 +1,154 @@
+"""`unimodal check-data`: what a data set holds and what is wrong with it, before training."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+
+from unimodal.data.collate import collate
+from unimodal.data.contact_sheet import Cell, contact_sheet
+from unimodal.data.inspection import Inspected, Inspection, repeated
+from unimodal.data.sources.base import Source
+from unimodal.data.sources.row_source import RowSource
+from unimodal.training import build
+from unimodal.training.advice import advise
+from unimodal.training.console import progress, say
+from unimodal.training.survey import Survey, class_remarks, count_lines, histogram
+
+SHEET, REPORT = "contact-sheet.png", "report.json"
+NUM_CELLS, BATCH, LISTED = 48, 32, 50
+
+
+def check_data(config: build.Config, output: Path) -> bool:
+    """Look at every sample; prints and writes what was found. Returns whether the data can be trained on.
+
+    Raises:
+        ValueError: if the data can not even be read.
+    """
+    source = build.make_source(config)
+    survey = Survey()
+    if isinstance(source, RowSource):
+        survey.errors, source.problems = source.problems, []  # listed here, so in nobody's way any more
+    for line in source.describe():
+        say(line)
+    tokenizer = _tokenizer(config, source, survey)
+    preprocess = {tokenizer.preprocess.field: tokenizer.preprocess}
+    found, labels, cells = _inspect(config, source, tokenizer, survey)
+    leaks, contradictions, repetitions = repeated(found, labels)
+    survey.warnings += [*contradictions, *leaks, *class_remarks(survey.counts), *repetitions]
+    survey.advice += advise(survey.sizes, survey.tokens, preprocess, config["tokenizer"])
+    _check_size(config, survey)
+    output.mkdir(parents=True, exist_ok=True)
+    if cells:
+        heading = f"{sum(c.total() for c in survey.counts.values()):,} samples, as the model will see them"
+        contact_sheet(cells, heading).save(output / SHEET)
+    (output / REPORT).write_text(json.dumps(survey.as_dict(), indent=2) + "\n", encoding="utf-8")
+    _report(survey, output, bool(cells))
+    return not survey.errors
+
+
+def _tokenizer(config: build.Config, source: Source, survey: Survey) -> Any:
+    """The tokenizer; a task that does not fit the data is an error like any other."""
+    try:
+        complete = build.complete(config, source)
+        return build.make_task(complete).model.tokenizers[build.make(complete["tokenizer"]).preprocess.field]
+    except (ValueError, InstantiationException) as error:
+        tokenizer = build.make(build.complete(config | {"task": {}}, source)["tokenizer"])
+        survey.errors.append(str(error.__cause__ or error))
+        return tokenizer
+
+
+def _inspect(
+    config: build.Config, source: Source, tokenizer: Any, survey: Survey
+) -> tuple[list[Inspected], list[Any], list[Cell]]:
+    """Every sample once; returns those that can be used, their labels, and some to draw."""
+    inspection = Inspection(source, {tokenizer.preprocess.field: tokenizer.preprocess})
+    a_class = NUM_CELLS // max(min(len(source.class_names), NUM_CELLS), 1)
+    found, labels, batch = list[Inspected](), list[Any](), list[Any]()
+    shown: dict[str, list[Cell]] = defaultdict(list)
+    for one in _watched(inspection, config["loader"]["num_workers"]):
+        label = None if one.fitted is None else one.fitted.get("label")
+        classes = _classes(label, source)
+        survey.add(one, classes)
+        if one.fitted is None:
+            continue
+        found.append(replace(one, fitted=None))
+        labels.append(classes or (None if label is None else torch.as_tensor(label).tolist()))
+        if len(shown[str(classes)]) < a_class:
+            shown[str(classes)].append(Cell(one.fitted, _title(classes, label, source), Path(one.where).name))
+        batch.append(tokenizer.preprocess(one.fitted))
+        if len(batch) == BATCH:
+            survey.tokens += _count_tokens(tokenizer, batch)
+            batch = []
+    survey.tokens += _count_tokens(tokenizer, batch) if batch else []
+    return found, labels, list(_in_turn(shown))[:NUM_CELLS]
+
+
+def _watched(inspection: Inspection, num_workers: int) -> Iterator[Inspected]:
+    with progress(len(inspection), "samples") as advance:
+        for one in inspection.all(num_workers):
+            yield one
+            advance(1)
+
+
+@torch.no_grad()
+def _count_tokens(tokenizer: Any, examples: Sequence[Mapping[str, Any]]) -> list[int]:
+    return tokenizer(collate([dict(example) for example in examples])).mask.sum(1).tolist()
+
+
+def _classes(label: Any, source: Source) -> list[str]:
+    if label is None or not source.class_names:
+        return []
+    if source.multilabel:
+        return [source.class_names[i] for i in torch.as_tensor(label).nonzero()[:, 0].tolist()]
+    return [source.class_names[int(label)]]
+
+
+def _title(classes: Sequence[str], label: Any, source: Source) -> str:
+    if classes:
+        return ", ".join(classes)
+    if label is None or source.class_names:
+        return ""
+    numbers = torch.as_tensor(label).tolist()
+    return ", ".join(f"{name} {value:.4g}" for name, value in zip(source.target_names, numbers, strict=True))
+
+
+def _in_turn(shown: Mapping[Any, list[Cell]]) -> Iterator[Cell]:
+    """Class by class, so that a row of the sheet compares samples of one."""
+    for key in sorted(shown):
+        yield from shown[key]
+
+
+def _check_size(config: build.Config, survey: Survey) -> None:
+    total, batch_size = survey.counts.get("train", Counter()).total(), config["loader"]["batch_size"]
+    if total < batch_size and not survey.sizes.get("length (characters)"):
+        survey.errors.append(
+            f"train has {total} samples, fewer than one batch of {batch_size}; lower loader.batch_size."
+        )
+
+
+def _report(survey: Survey, output: Path, drawn: bool) -> None:
+    say("\nsamples that can be used")
+    say("\n".join(count_lines(survey.counts)) if survey.counts else "  none")
+    say("\nsizes")
+    for name, values in survey.sizes.items():
+        say("\n".join(histogram(name, values)))
+    if survey.tokens:
+        say("\n".join(histogram("tokens a sample", survey.tokens)))
+    for heading, lines in (
+        ("advice", survey.advice),
+        ("warnings", survey.warnings),
+        ("errors", survey.errors),
+    ):
+        if lines:
+            say(f"\n{len(lines)} {heading if len(lines) > 1 else heading.removesuffix('s')}")
+            say("\n".join(f"  {line}" for line in lines[:LISTED]))
+            if len(lines) > LISTED:
+                say(f"  and {len(lines) - LISTED} more, in {output / REPORT}")
+    say(f"\nlook at {output / SHEET}; all of this is in {output / REPORT}" if drawn else "")
+    say("the data can be trained on." if not survey.errors else "the data can not be trained on as it is.")

@@ -1,0 +1,78 @@
+"""Low-rank adapters beside frozen weights (Hu et al. 2021, LoRA, arXiv 2106.09685), through peft."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import ClassVar
+
+from torch import nn
+
+from unimodal.tasks.base import Task
+from unimodal.training.finetune.base import PartialTuning
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoRA(PartialTuning):
+    """Adapters in the backbone and the head learn. At first the adapters change nothing.
+
+    Attributes:
+        r: rank of an adapter.
+        alpha: an adapter's output is multiplied by alpha / r.
+        dropout: of an adapter's input.
+        target_modules: names of the backbone's linear layers that have one, of `query`, `key`, `value`,
+            `out`, `gate`, `up`, `down`.
+    """
+
+    adds_modules: ClassVar[bool] = True
+
+    r: int = 8
+    alpha: float = 16
+    dropout: float = 0.0
+    target_modules: Sequence[str] = ("query", "value")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.r < 1:
+            raise ValueError(f"finetune.r={self.r} must be at least 1.")
+        if not self.target_modules:
+            raise ValueError("finetune.target_modules is empty; name linear layers such as query, value.")
+        if find_spec("peft") is None:
+            raise ValueError("finetune=lora needs peft: pip install 'unimodal[lora]'")
+
+    def trains_in_backbone(self, name: str, depth: int) -> bool:
+        """The adapters."""
+        return ".lora_" in name
+
+    def inject(self, task: Task) -> None:
+        """Wrap the target layers in place; their weights are then called `base_layer`.
+
+        Raises:
+            ValueError: if the backbone has no linear layer of a name.
+        """
+        from peft import LoraConfig, inject_adapter_in_model
+
+        backbone = task.model.backbone
+        there = {n.rpartition(".")[2] for n, m in backbone.named_modules() if isinstance(m, nn.Linear)}
+        unknown = [name for name in self.target_modules if name not in there]
+        if unknown:
+            raise ValueError(
+                f"finetune.target_modules: no linear layer is called {', '.join(unknown)}; "
+                f"there are {', '.join(sorted(there))}."
+            )
+        config = LoraConfig(
+            r=self.r,
+            lora_alpha=self.alpha,  # type: ignore[arg-type]  # only multiplied
+            lora_dropout=self.dropout,
+            target_modules=list(self.target_modules),
+        )
+        inject_adapter_in_model(config, backbone)
+
+    def merge(self, task: Task) -> None:
+        """Add each adapter to the weight beside it, and take it away."""
+        from peft.tuners.lora import LoraLayer
+
+        backbone = task.model.backbone
+        for name, module in list(backbone.named_modules()):
+            if isinstance(module, LoraLayer):
+                module.merge()
+                backbone.set_submodule(name, module.get_base_layer())

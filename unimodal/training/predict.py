@@ -1,0 +1,144 @@
+"""`unimodal predict`: what a trained model says of new files, and its vectors."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from torch.utils.data import DataLoader, Dataset
+
+from unimodal.data.collate import collate
+from unimodal.data.decoding.encoded import BadSample
+from unimodal.data.media import FIT
+from unimodal.data.sources.inputs import Inputs, read_inputs
+from unimodal.tasks.base import Task
+from unimodal.training import answers, build, checkpoints
+from unimodal.training.console import progress, say
+from unimodal.training.train import quiet_known_warnings
+
+SHOWN = 20  # bad inputs on the console; the output names all
+
+
+def predict(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
+    """Ask the checkpoint about every input; returns the file that was written.
+
+    Inputs that can not be used have an error instead of an answer; they stop nothing.
+
+    Raises:
+        ValueError: if there is nothing to ask about, or the output can not be written.
+    """
+    quiet_known_warnings()
+    saved, weights = checkpoints.load(config["checkpoint"], config_dirs)
+    L.seed_everything(config["seed"], workers=True, verbose=False)
+    task = build.restore_task(saved, weights, merged=True)
+    [(field, tokenizer)] = task.model.tokenizers.items()
+    inputs = _inputs(config, field)
+    output = answers.output_path(config["output"], config["inputs"], config["embeddings"])
+    rows, errors = _ask(config, task, inputs, field, tokenizer.preprocess)
+    answers.write(output, inputs, rows, errors, config["embeddings"])
+    for error in [*inputs.problems, *errors.values()][:SHOWN]:
+        say(f"  left out: {error}")
+    num_bad = len(errors) + len(inputs.problems)
+    say(
+        f"{len(inputs) - len(errors):,} of {len(inputs) + len(inputs.problems):,} inputs answered in {output}"
+    )
+    if num_bad > SHOWN:
+        say(f"  ({num_bad:,} could not be used; the column error says why)")
+    return output
+
+
+def _inputs(config: build.Config, field: str) -> Inputs:
+    if not config["inputs"]:
+        raise ValueError("nothing is asked; set inputs=FILE, a folder, a table or a glob.")
+    return read_inputs(config["inputs"], field, config["columns"], config["allow_outside_root"])
+
+
+def _ask(
+    config: build.Config, task: Task, inputs: Inputs, field: str, preprocess: Any
+) -> tuple[dict[int, Any], dict[int, str]]:
+    """Answers and errors, by the input's index."""
+    node = dict(config["trainer"])
+    trainer = build.make_trainer(
+        {"trainer": node}, Path.cwd(), logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    asker = _Asker(task, config["top_k"], config["embeddings"], config["max_new_tokens"])
+    dataset = _Asked(inputs, field, preprocess, generate=asker.generates)
+    loader = DataLoader(
+        dataset,
+        config["loader"]["batch_size"],
+        num_workers=config["loader"]["num_workers"],
+        collate_fn=_batch,
+    )
+    trainer.predict(asker, _Counted(loader, len(inputs)), return_predictions=False)
+    return asker.rows, asker.errors
+
+
+class _Asked(Dataset):
+    """Each input as (index, tensors or prompt, error)."""
+
+    def __init__(self, inputs: Inputs, field: str, preprocess: Any, generate: bool):
+        self.inputs, self.field, self.preprocess, self.generate = inputs, field, preprocess, generate
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, index: int) -> tuple[int, Any, str]:
+        try:
+            sample = self.inputs[index]
+            fitted = FIT[self.field](sample, self.preprocess) if self.field in FIT else sample
+            return index, fitted["text"] if self.generate else self.preprocess(fitted), ""
+        except BadSample as error:
+            return index, None, str(error)
+
+
+def _batch(asked: Sequence[tuple[int, Any, str]]) -> dict[str, Any]:
+    good = [(index, value) for index, value, error in asked if not error]
+    batch: dict[str, Any] = {"indices": [index for index, _ in good]}
+    batch["errors"] = {index: error for index, _, error in asked if error}
+    prompts = bool(good) and isinstance(good[0][1], str)
+    batch["prompts" if prompts else "inputs"] = (
+        [value for _, value in good] if prompts else collate([value for _, value in good]) if good else {}
+    )
+    return batch
+
+
+class _Counted:
+    """A loader whose batches move a progress bar."""
+
+    def __init__(self, loader: DataLoader, total: int):
+        self.loader, self.total = loader, total
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Any:
+        with progress(self.total, "inputs") as advance:
+            for batch in self.loader:
+                yield batch
+                advance(len(batch["indices"]) + len(batch["errors"]))
+
+
+class _Asker(L.LightningModule):
+    """Lightning moves batches and sets the precision; this collects what the task answers."""
+
+    def __init__(self, task: Task, top_k: int, embeddings: bool, max_new_tokens: int):
+        super().__init__()
+        self.task, self.top_k, self.embeddings, self.max_new_tokens = task, top_k, embeddings, max_new_tokens
+        self.generates = task.generates and not embeddings
+        self.rows: dict[int, Any] = {}
+        self.errors: dict[int, str] = {}
+
+    def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
+        """Collects by index."""
+        self.errors |= batch["errors"]
+        if not batch["indices"]:
+            return
+        self.rows |= dict(zip(batch["indices"], self._answers(batch), strict=True))
+
+    def _answers(self, batch: Mapping[str, Any]) -> list[Any]:
+        if self.generates:
+            texts = self.task.complete(batch["prompts"], self.max_new_tokens)
+            return [{"completion": text} for text in texts]
+        if self.embeddings:
+            return list(self.task.vectors(batch["inputs"]).float().cpu().numpy())
+        return self.task.answer(batch["inputs"], self.top_k)

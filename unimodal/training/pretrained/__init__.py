@@ -1,0 +1,1 @@
+"""From a checkpoint to the start of another run: what fits is taken, what does not is said."""

@@ -1,0 +1,80 @@
+"""The task that a run starts with: freshly initialised, or from trained weights; ready to learn."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from unimodal.data.sources.base import Source
+from unimodal.tasks.base import Task
+from unimodal.training import build, checkpoints
+from unimodal.training.console import say
+from unimodal.training.finetune.base import TOKENIZERS, FineTuning, trained_share
+from unimodal.training.pretrained.fit import fit
+from unimodal.training.pretrained.origin import Origin
+from unimodal.training.pretrained.vocabulary import take_vocabulary
+
+
+def make_start(
+    config: build.Config, source: Source, last: Path | None = None, config_dirs: Iterable[Path] = ()
+) -> tuple[build.Config, Task, FineTuning]:
+    """The complete config, its task with what does not learn frozen, and the way of fine-tuning.
+
+    Args:
+        config: of the run; `pretrained` names the checkpoint to start from, or is null.
+        source: the data.
+        last: the checkpoint from which an interrupted run goes on. `pretrained` is then not read again: what
+            it decided stands in there.
+        config_dirs: as in `checkpoints.load`.
+
+    Raises:
+        ValueError: if the checkpoint does not fit, or the way of fine-tuning needs one and there is none.
+    """
+    finetuning = build.make_finetuning(config)
+    if config["pretrained"]:
+        complete, task = _from_checkpoint(config, source, last, config_dirs)
+        finetuning = build.make_finetuning(complete)
+    else:
+        _check_untrained(finetuning)
+        complete = build.complete(config, source)
+        task = build.make_task(complete)
+    finetuning.apply(task)
+    trained, everything = trained_share(task)
+    if trained < everything:
+        share = f"{trained:,} of {everything:,} parameters ({trained / everything:.1%})"
+        new = any(name.startswith(TOKENIZERS) for name in finetuning.fresh)
+        say(f"finetune: {finetuning.name} trains {share}" + (", what is new of the tokenizer too" * new))
+    return complete, task, finetuning
+
+
+def _from_checkpoint(
+    config: build.Config, source: Source, last: Path | None, config_dirs: Iterable[Path]
+) -> tuple[build.Config, Task]:
+    if last:
+        saved, _ = checkpoints.load(last, config_dirs)
+        complete = build.complete(take_vocabulary(config, saved)[0], source)
+        return _with_fresh(complete, (saved["finetune"] or {}).get("fresh", [])), build.make_task(complete)
+    origin = Origin.read(config["pretrained"], config_dirs)
+    config, note = take_vocabulary(config, origin.config)
+    complete = build.complete(config, source)
+    task = build.make_task(complete)
+    report = fit(task, complete, origin)
+    task.load_state_dict(report.tensors, strict=False)
+    for line in (report.summary(task), *([note] if note else []), *report.notes):
+        say(line)
+    return _with_fresh(complete, report.fresh(task)), task
+
+
+def _with_fresh(complete: build.Config, fresh: list[str]) -> build.Config:
+    """The config says which parameters were new, so that a resumed run freezes the same."""
+    node: dict[str, Any] = complete["finetune"] | {"fresh": fresh}
+    return complete | {"finetune": node}
+
+
+def _check_untrained(finetuning: FineTuning) -> None:
+    if finetuning.needs_pretrained:
+        raise ValueError(f"finetune={finetuning.name} adapts trained weights; set pretrained=RUN.")
+    if finetuning.frozen_epochs:
+        raise ValueError(
+            f"finetune.frozen_epochs={finetuning.frozen_epochs} holds an untrained backbone; "
+            "set pretrained=RUN."
+        )
