@@ -67,7 +67,7 @@ class PreparedSamples(Sequence[Sample]):
             if field not in sample:
                 raise ValueError(
                     f'the samples have no "{field}"; they have {", ".join(sample)}. '
-                    "Choose a tokenizer and data that fit."
+                    f"Choose modality={_modality(sample)}, or data that has {field}."
                 )
             if field in self.caches:
                 fit = partial(_fit_field, field, sample, preprocess)
@@ -88,6 +88,11 @@ class PreparedSamples(Sequence[Sample]):
                 f"{len(self.skipped)} of {len(self)} samples can not be used, more than {MAX_SKIPPED:.0%}; "
                 f"the last: {error}. unimodal check-data lists them all."
             ) from error
+
+
+def _modality(sample: Sample) -> str:
+    """What a sample with these fields is."""
+    return next((field for field in sample if field in FIT), "NAME")
 
 
 def _fit_field(field: str, sample: Sample, preprocess: Any) -> Any:

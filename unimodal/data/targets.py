@@ -30,9 +30,7 @@ def target_names(source: Source) -> list[str]:
             "or data.labels.kind=number."
         )
     if not source.target_names:
-        raise ValueError(
-            f"{type(source).__name__} has no numbers to predict; choose other data or another task."
-        )
+        raise ValueError(f"the data has no numbers to predict; {source.label_hint}.")
     return list(source.target_names)
 
 

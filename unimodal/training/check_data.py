@@ -19,6 +19,7 @@ from unimodal.training import build
 from unimodal.training.advice import advise
 from unimodal.training.console import progress, say
 from unimodal.training.survey import Survey, class_remarks, count_lines, histogram
+from unimodal.types import Sample
 
 SHEET, REPORT = "contact-sheet.png", "report.json"
 NUM_CELLS, BATCH, LISTED = 48, 32, 50
@@ -81,7 +82,7 @@ def _inspect(
         labels.append(classes or (None if label is None else torch.as_tensor(label).tolist()))
         if len(shown[str(classes)]) < a_class:
             shown[str(classes)].append(Cell(one.fitted, _title(classes, label, source), Path(one.where).name))
-        batch.append(tokenizer.preprocess(one.fitted))
+        batch.append(one.fitted)
         if len(batch) == BATCH:
             survey.tokens += _count_tokens(tokenizer, batch)
             batch = []
@@ -97,8 +98,12 @@ def _watched(inspection: Inspection, num_workers: int) -> Iterator[Inspected]:
 
 
 @torch.no_grad()
-def _count_tokens(tokenizer: Any, examples: Sequence[Mapping[str, Any]]) -> list[int]:
-    return tokenizer(collate([dict(example) for example in examples])).mask.sum(1).tolist()
+def _count_tokens(tokenizer: Any, samples: Sequence[Sample]) -> list[int]:
+    """Of each sample; of a text all, also those that `max_len` cuts."""
+    preprocess = tokenizer.preprocess
+    if preprocess.field == "text":
+        return [len(preprocess.encode(sample["text"]).ids) for sample in samples]
+    return tokenizer(collate([preprocess(sample) for sample in samples])).mask.sum(1).tolist()
 
 
 def _classes(label: Any, source: Source) -> list[str]:

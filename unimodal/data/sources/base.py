@@ -21,6 +21,7 @@ class Source:
         target_names: of the numbers in `label`, float [K], where numbers are to be predicted.
         split_names: the splits there are.
         on_bad_sample: `error`, or `skip` to leave out what can not be decoded.
+        label_hint: what to do where labels are wanted and there are none.
         block: rows that are read together, within which training shuffles; None: over all.
         cache_gib: room for decoded media on the disk; 0 keeps none.
         allow_changed: resume although the data has changed.
@@ -31,6 +32,7 @@ class Source:
     target_names: Sequence[str] = ()
     split_names: Sequence[str] = EMBEDDED_SPLITS
     on_bad_sample: str = "error"
+    label_hint: str = "choose other data or another task"
     block: int | None = None
     cache_gib: float = 0.0
     allow_changed: bool = False
@@ -125,7 +127,7 @@ def class_names(source: Source) -> list[str]:
         return list(source.class_names)
     if source.target_names:
         raise ValueError(f"the labels are numbers ({shown(source.target_names)}); use task=regression.")
-    raise ValueError(f"{type(source).__name__} has no labels to classify; choose other data or another task.")
+    raise ValueError(f"the data has no labels to classify; {source.label_hint}.")
 
 
 def shown(names: Sequence[str], num: int = 3) -> str:

@@ -18,6 +18,10 @@ from unimodal.data.sources.scan import Scan
 from unimodal.data.sources.splits import SplitNames
 from unimodal.data.sources.tables import Table
 
+LABEL_HINT = (
+    "put the files into one folder a class, or name file_name and label in a metadata.csv beside them"
+)
+
 
 class FolderSource(RowSource):
     """A folder of files.
@@ -80,7 +84,7 @@ def read_folder(
     )
     columns = Columns({field: "file"}, ["label"] if labelled else [])
     samples = MediaRows(table, columns.media, root, allow_outside)
-    return Reading(samples, columns, [file.split for file in found], scan.notes())
+    return Reading(samples, columns, [file.split for file in found], scan.notes(), LABEL_HINT)
 
 
 class _Files(Table):

@@ -20,12 +20,14 @@ class Reading:
         columns: of the rows.
         given: the split of each row, or None where the data does not say.
         notes: what a user should know.
+        label_hint: how labels would be given.
     """
 
     samples: MediaRows
     columns: Columns
     given: Sequence[str | None]
     notes: list[str] = field(default_factory=list)
+    label_hint: str = "choose other data or another task"
 
 
 def read_tables(
@@ -82,4 +84,7 @@ def of_rows(
             value: names.canonical(str(value), f"{name}, column {chosen.split}") for value in set(values)
         }
         splits = [known[value] for value in values]
-    return Reading(MediaRows(rows, chosen.media, root, allow_outside), chosen, splits)
+    hint = (
+        f"{name} has the columns {', '.join(rows.column_names)}; say which is it with data.columns.label=NAME"
+    )
+    return Reading(MediaRows(rows, chosen.media, root, allow_outside), chosen, splits, label_hint=hint)

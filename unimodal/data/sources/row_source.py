@@ -62,7 +62,7 @@ class RowSource(Source):
     ):
         self.samples, self.columns = reading.samples, reading.columns
         self.on_bad_sample, self.cache_gib = policy.on_bad_sample, policy.cache_gib
-        self.allow_changed = policy.allow_changed
+        self.allow_changed, self.label_hint = policy.allow_changed, reading.label_hint
         self.problems, self.notes = list(self.samples.rows.problems), list(reading.notes)
         usable = self._without_empty_text(range(len(self.samples)))
         self.parsed: dict[int, Any] = {}
