@@ -12,6 +12,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -76,8 +77,11 @@ def run(verb: str, arguments: list[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and leaving
     command, sys.argv = [sys.argv[0], verb, *arguments], [sys.argv[0], *arguments]
     application = hydra.main(version_base="1.3", config_path="pkg://unimodal.conf", config_name=verb)
+    job = _Job(verb, config_dirs, command)
     try:
-        application(_Job(verb, config_dirs, command))()
+        application(job)()
+        if job.error is not None:
+            raise job.error
     except Refused:
         return 1
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
@@ -95,6 +99,7 @@ class _Job:
 
     def __init__(self, verb: str, config_dirs: list[Path], command: list[str]):
         self.verb, self.config_dirs, self.command = verb, config_dirs, command
+        self.error: Exception | None = None
         self.__name__ = self.__qualname__ = verb  # hydra.main wraps it like a function
 
     def __call__(self, cfg: DictConfig) -> Any:
@@ -110,6 +115,10 @@ class _Job:
         sys.argv = self.command  # which Lightning starts its processes with
         try:
             return VERBS[self.verb](config, output, self.config_dirs)
+        except Exception as error:
+            if HydraConfig.get().mode != RunMode.RUN:
+                raise
+            self.error = error  # `run` raises it: Hydra would first print the overrides
         finally:
             _leave_process_group()
             for variable in (

@@ -6,7 +6,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import InstantiationException, MissingConfigException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError
 
@@ -19,12 +19,14 @@ def explain(error: BaseException, verb: str, arguments: list[str]) -> str:
     if isinstance(error, MissingConfigException):
         return _unknown_option(error)
     if isinstance(error, InstantiationException):
-        return str(chain[-1])
+        return str(next((cause for cause in chain if not isinstance(cause, HydraException)), chain[-1]))
     for cause in chain:
         key = re.search(r"full_key: (\S+)", str(cause))
         if isinstance(cause, ConfigKeyError) or "not in struct" in str(cause) or "not in '" in str(cause):
             name = key[1] if key else str(cause)
-            return f"there is no key {name}{nearest(name, _valid_keys(verb))} (--cfg job shows all)"
+            return (
+                f"there is no key {name}{nearest(name, _valid_keys(verb, arguments))} (--cfg job shows all)"
+            )
     message = "; ".join(
         dict.fromkeys(str(cause).strip().split("\n")[0] for cause in chain if str(cause).strip())
     )
@@ -48,16 +50,25 @@ def _unknown_option(error: MissingConfigException) -> str:
     )
 
 
-def _valid_keys(verb: str) -> list[str]:
-    """All keys of the verb's default config, and its groups."""
+def _valid_keys(verb: str, arguments: list[str]) -> list[str]:
+    """All keys of the verb's config with the options that were chosen, and its groups."""
     GlobalHydra.instance().clear()
     with initialize_config_module("unimodal.conf", version_base="1.3"):
-        config = compose(verb, return_hydra_config=True)
+        try:
+            config = compose(verb, _choices(arguments), return_hydra_config=True)
+        except HydraException:
+            config = compose(verb, return_hydra_config=True)
         keys = list(_keys(config))
         groups = [
             g for g in GlobalHydra.instance().config_loader().list_groups("") if g not in ("hydra", "schema")
         ]
     return [key for key in keys if not key.startswith("hydra.")] + groups
+
+
+def _choices(arguments: list[str]) -> list[str]:
+    """The arguments that choose an option of a group, such as data=folder."""
+    groups = GlobalHydra.instance().config_loader().list_groups("")
+    return [argument for argument in arguments if argument.partition("=")[0] in groups]
 
 
 def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:

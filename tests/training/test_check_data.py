@@ -170,7 +170,7 @@ def test_texts_get_a_length_and_their_faults_named(checked, tmp_path):
         "line 63: has no label",
     ]
     assert any("of the texts are cut at 16 tokens: tokenizer.max_len=" in line for line in report["advice"])
-    assert "different labels" in said  # the same words with a and b
+    assert "the same content twice" in said
 
 
 def test_the_embedded_data_can_be_looked_at_too(checked):

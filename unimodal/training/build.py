@@ -33,6 +33,9 @@ def make_source(config: Config) -> Source:
     """
     if not config.get("data"):
         raise ValueError("no data is chosen; set data=NAME.")
+    missing = next((key for key, value in config["data"].items() if value == "???"), None)
+    if missing:
+        raise ValueError(f"data.{missing} is not set; set data.{missing}=... to where your data is.")
     return make(config["data"])
 
 
