@@ -29,6 +29,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Decoded media go to a folder of the test, not to the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("UNIMODAL_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture
 def configure() -> Iterator[Callable[..., dict[str, Any]]]:
     """Compose a verb's config from overrides, as the command line does; plain and resolved."""

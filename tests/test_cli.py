@@ -8,8 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import datasets
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from unimodal import cli
 from unimodal.application import run
@@ -247,11 +250,27 @@ def _readme_commands() -> list[str]:
     return commands
 
 
+@pytest.fixture
+def own_data(tmp_path):
+    """What the README calls photos, more, new-photos, questions.csv and NAME_OR_FOLDER."""
+    rng = np.random.default_rng(0)
+    for folder in ("photos/daisy", "photos/rose", "more/tulip", "more/rose", "new-photos"):
+        (tmp_path / folder).mkdir(parents=True)
+        for i in range(40):
+            pixels = rng.integers(0, 255, (20, 20, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / folder / f"{i}.png")
+    rows = [f"{'who' if i % 2 else 'where'} is it {i},{'ab'[i % 2]}" for i in range(80)]
+    (tmp_path / "questions.csv").write_text("\n".join(["text,label", *rows]))
+    sounds = [{"array": rng.normal(0, 0.1, 4000).tolist(), "sampling_rate": 8000} for _ in range(40)]
+    columns = {"audio": sounds, "label": [i % 2 for i in range(40)]}
+    datasets.Dataset.from_dict(columns).save_to_disk(tmp_path / "NAME_OR_FOLDER")
+
+
 @pytest.mark.slow
-def test_every_command_of_the_readme_runs(own_folder, tmp_path):
+def test_every_command_of_the_readme_runs(own_folder, own_data, tmp_path):
     for command in _readme_commands():
         arguments = command.split()[1:]
-        if arguments[0] == "train":
+        if arguments[0] in ("train", "check-data"):
             arguments = arguments if "debug=fast" in arguments else [*arguments, "debug=fast"]
         done = _command(*arguments, cwd=tmp_path)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"

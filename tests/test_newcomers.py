@@ -13,7 +13,6 @@ from unimodal.application import run
 @pytest.fixture(autouse=True)
 def unchanged_process(monkeypatch, tmp_path):
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    monkeypatch.setenv("UNIMODAL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(sys, "argv", ["unimodal"])
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
@@ -96,6 +95,15 @@ def test_a_mistake_ends_in_one_sentence_that_says_what_to_do(tmp_path, capsys, t
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error and error.count("\n") == 1
+
+
+def test_all_files_that_can_not_be_read_are_named(tmp_path, capsys):
+    for name in ("a", "b", "c"):
+        (tmp_path / "photos" / "cat" / f"{name}.png").write_bytes(b"")
+    assert run("train", [*IMAGE, "data.path=photos", "output=run", "debug=fast"]) == 1
+    error = capsys.readouterr().err
+    assert all(f"{name}.png: is empty (0 bytes)" in error for name in ("a", "b", "c"))
+    assert "data.on_bad_sample=skip" in error
 
 
 def test_check_data_refuses_with_its_exit_status(capsys):

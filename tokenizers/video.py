@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -94,15 +95,16 @@ class VideoTubeletTokenizer(Tokenizer):
 class VideoConvTokenizer(Tokenizer):
     """A convolutional stem in time and space, what CCT's (Hassani et al. 2021, arXiv 2104.05704) is in space.
 
-    Each layer is a 3x3x3 convolution, ReLU and max pooling that halves height and width, and in the first
-    `num_time_layers` time too. It finds motion in small sets better than linear tubelets. The token at time
-    t, row y and column x of the last map stands at (t, y, x).
+    It reads each frame beside what has changed since the one before (Wang et al. 2016, arXiv 1608.00859).
+    Each layer is a 3x3x3 convolution that strides over height and width, and in the first `num_time_layers`
+    over time too, and ReLU; the last has none. It finds motion in small sets better than linear tubelets. The
+    token at time t, row y and column x of the last map stands at (t, y, x).
 
     Args:
         dim: the shared width.
         num_frames: frames of a clip, spread evenly over it.
         image_size: height and width, or one number for both; frames are resized to it.
-        num_layers: each halves height and width; the stem has dim / 4 channels until the last.
+        num_layers: each halves height and width; the stem has dim / 2 channels until the last.
         num_time_layers: how many of them halve time.
         mean: per channel of pixels scaled to 0..1.
         std: likewise.
@@ -139,10 +141,14 @@ class VideoConvTokenizer(Tokenizer):
         self.stride = (2**num_time_layers, stride, stride)
         num_tokens = num_frames * height * width // math.prod(self.stride)
         super().__init__(dim, num_prefix_tokens, num_tokens if learned_positions else 0)
-        self.preprocess, self.num_time_layers = VideoPreprocess(num_frames, (height, width)), num_time_layers
+        self.preprocess = VideoPreprocess(num_frames, (height, width))
         self.normalise = Normalise(mean, std)
-        widths = [3, *[dim // 4] * (num_layers - 1), dim]
-        layers = [nn.Conv3d(i, o, 3, padding=1) for i, o in pairwise(widths)]
+        widths = [6, *[dim // 2] * (num_layers - 1), dim]
+        strides = [(1 + (layer_idx < num_time_layers), 2, 2) for layer_idx in range(num_layers)]
+        layers = [
+            nn.Conv3d(i, o, 3, stride, padding=1)
+            for (i, o), stride in zip(pairwise(widths), strides, strict=True)
+        ]
         self.layers = nn.ModuleList(layers)
         for layer in layers:
             nn.init.kaiming_normal_(layer.weight)
@@ -160,7 +166,8 @@ class VideoConvTokenizer(Tokenizer):
         x = self.normalise(batch["pixel_values_videos"]).transpose(1, 2)  # [B, 3, T, H, W]
         wanted = (self.preprocess.num_frames, *self.preprocess.image_size)
         check_size("pixel_values_videos", x.shape[2:], wanted, "tokenizer.num_frames and image_size")
+        x = torch.cat((x, F.pad(x[:, :, 1:] - x[:, :, :-1], (0, 0, 0, 0, 1, 0))), 1)
         for layer_idx, layer in enumerate(self.layers):
-            x = F.max_pool3d(F.relu(layer(x)), (2 if layer_idx < self.num_time_layers else 1, 2, 2))
+            x = layer(F.relu(x) if layer_idx else x)
         embeds = x.flatten(2).transpose(1, 2)  # [B, N, D]
         return TokenSequence(embeds, full_mask(embeds), grid(*x.shape[2:], device=x.device), padded=False)

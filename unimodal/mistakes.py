@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from unimodal.suggestions import nearest
 
@@ -20,6 +20,8 @@ def explain(error: BaseException, verb: str, arguments: list[str]) -> str:
         return _unknown_option(error)
     if isinstance(error, InstantiationException):
         return str(next((cause for cause in chain if not isinstance(cause, HydraException)), chain[-1]))
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return str(error)
     for cause in chain:
         key = re.search(r"full_key: (\S+)", str(cause))
         if isinstance(cause, ConfigKeyError) or "not in struct" in str(cause) or "not in '" in str(cause):

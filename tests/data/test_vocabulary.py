@@ -90,7 +90,7 @@ def test_characters_of_the_training_text_are_one_id_each():
     assert len(preprocess.encode(TRAINING[1]).ids) == len(TRAINING[1])
 
 
-def test_a_character_outside_the_vocabulary_is_written_as_its_bytes():
+def test_a_character_outside_the_vocabulary_is_written_as_its_bytes():  # FAULTS 34
     preprocess = preprocess_of(character_vocabulary(Texts()))
     for character in ("é", "“", "\U0001f600", "\u0301"):
         ids = preprocess.encode(character).ids

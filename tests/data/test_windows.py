@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
@@ -120,7 +121,33 @@ def test_over_many_epochs_shifted_windows_reach_every_token():
     assert len(seen) == 68 + 1
 
 
-def test_a_text_shorter_than_a_window_is_one_short_window(preprocess):
+@pytest.mark.parametrize("sign", [" ", "\n", "x"])
+def test_one_long_line_is_encoded_in_pieces_to_the_same_tokens(monkeypatch, sign):  # FAULTS 32
+    text = ("word" + sign) * 500
+    preprocess = TextPreprocess(**byte_vocabulary(None), max_len=8)
+    whole = windows_of(preprocess, [text])
+    monkeypatch.setattr("unimodal.data.windows.PIECE", 64)
+    pieces = windows_of(preprocess, [text])
+    assert predicted(pieces) == predicted(whole)
+    assert pieces.byte_counts.sum() == len(text)
+
+
+def test_a_long_text_is_never_in_memory_twice_over(monkeypatch):  # FAULTS 32
+    seen = []
+
+    class Encodes:
+        eos_id = 0
+
+        def encode(self, text):
+            seen.append(len(text))
+            return TextPreprocess(**byte_vocabulary(None), max_len=8).encode(text)
+
+    windows = windows_of(Encodes(), ["a" * 3_000_000])
+    assert max(seen) <= 1 << 20 and len(windows.ids) == 3_000_002
+    assert isinstance(windows.ids, np.memmap)
+
+
+def test_a_text_shorter_than_a_window_is_one_short_window(preprocess):  # FAULTS 33
     for shift in (False, True):
         windows = windows_of(preprocess, ["ab"], length=100, shift=shift)
         assert len(windows) == 1

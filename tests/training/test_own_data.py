@@ -21,8 +21,7 @@ CLASSES = ("dark", "light")
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("UNIMODAL_CACHE", str(tmp_path / "cache"))
+def quiet():
     datasets.disable_progress_bars()
 
 
@@ -86,10 +85,10 @@ def test_the_same_data_in_any_format_trains_to_the_same_bits(photos, small_run, 
         assert all(torch.equal(tensors[name], tensor) for name, tensor in weights[0].items())
 
 
-def test_what_was_decoded_before_trains_alike(photos, small_run, tmp_path):
+def test_what_was_decoded_before_trains_alike(photos, small_run, tmp_path, own_cache):
     overrides = of_the("folder", photos[0])
     first = train(small_run(*overrides, f"output={tmp_path / 'a'}"), tmp_path / "a")
-    assert list((tmp_path / "cache").glob("*.bin"))
+    assert list(own_cache.glob("*.bin"))
     again = train(small_run(*overrides, f"output={tmp_path / 'b'}"), tmp_path / "b")
     without = train(small_run(*overrides, "data.cache_gib=0", f"output={tmp_path / 'c'}"), tmp_path / "c")
     assert first["val/loss"] == again["val/loss"] == without["val/loss"]

@@ -201,7 +201,7 @@ def _bytes_from(tmp_path):
     return ("tokenizer=text_pretrained", path, "tokenizer.vocabulary.eos_token='<|endoftext|>'")
 
 
-def test_a_named_vocabulary_that_differs_is_refused_with_both_sizes(trained, start, tmp_path):
+def test_a_named_vocabulary_that_differs_is_refused_with_both_sizes(trained, start, tmp_path):  # FAULTS 36
     trained(*TEXT)
     with pytest.raises(ValueError, match=r"has 257 tokens here, 320 in .*finetune\.resize_vocabulary=true"):
         start(*TEXT, *_bytes_from(tmp_path))

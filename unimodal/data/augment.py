@@ -27,6 +27,7 @@ class PixelAugment:
         hflip: mirror left and right half of the time. Not for digits, text, or directions of motion.
         brightness: factor between 1 - brightness and 1 + brightness.
         contrast: likewise, about the mean grey.
+        saturation: likewise, from grey (0) to twice the colour (2).
     """
 
     rotate: float = 0.0
@@ -35,12 +36,14 @@ class PixelAugment:
     hflip: bool = False
     brightness: float = 0.0
     contrast: float = 0.0
+    saturation: float = 0.0
 
     key: ClassVar[str]
 
     def __post_init__(self) -> None:
         _check_range(0, 180, rotate=self.rotate)
         _check_range(0, 1, translate=self.translate, brightness=self.brightness, contrast=self.contrast)
+        _check_range(0, 1, saturation=self.saturation)
         _check_range(0, 0.99, scale=self.scale)
 
     def __call__(self, sample: Sample, preprocess: Any = None) -> Sample:
@@ -63,8 +66,8 @@ class PixelAugment:
             )
         if self.hflip:
             transforms.append(v2.RandomHorizontalFlip())
-        if self.brightness or self.contrast:
-            transforms.append(v2.ColorJitter(brightness=self.brightness, contrast=self.contrast))
+        if self.brightness or self.contrast or self.saturation:
+            transforms.append(v2.ColorJitter(self.brightness, self.contrast, self.saturation))
         return transforms
 
 

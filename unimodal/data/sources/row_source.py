@@ -58,7 +58,7 @@ class RowSource(Source):
         self,
         reading: Reading,
         labels: Labels,
-        policy: "Policy",
+        policy: Policy,
     ):
         self.samples, self.columns = reading.samples, reading.columns
         self.on_bad_sample, self.cache_gib = policy.on_bad_sample, policy.cache_gib
@@ -242,7 +242,7 @@ def _described(source: RowSource) -> Iterator[str]:
     elif source.target_names:
         yield f"numbers to predict: {', '.join(source.target_names)}"
     yield from source.notes
-    if source.problems:
+    if source.problems and source.on_bad_sample == "skip":
         yield f"{len(source.problems)} rows can not be used and are left out; unimodal check-data lists them"
 
 
