@@ -6,7 +6,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
@@ -18,10 +18,8 @@ def explain(error: BaseException, verb: str, arguments: list[str]) -> str:
     chain = list(_causes(error))
     if isinstance(error, MissingConfigException):
         return _unknown_option(error)
-    if isinstance(error, InstantiationException):
-        return str(next((cause for cause in chain if not isinstance(cause, HydraException)), chain[-1]))
     if not isinstance(error, HydraException | OmegaConfBaseException):
-        return str(error)
+        return _without_worker(str(error))
     for cause in chain:
         key = re.search(r"full_key: (\S+)", str(cause))
         if isinstance(cause, ConfigKeyError) or "not in struct" in str(cause) or "not in '" in str(cause):
@@ -34,6 +32,13 @@ def explain(error: BaseException, verb: str, arguments: list[str]) -> str:
     )
     place = next((m[1] for c in chain if (m := re.search(r"full_key: (\S+)", str(c)))), None)
     return f"{message} (key {place})" if place and place not in message else message
+
+
+def _without_worker(message: str) -> str:
+    """What a loader's worker raised comes with its traceback as text; its last error is what counts."""
+    if not message.startswith("Caught "):
+        return message
+    return re.split(r"\n[\w.]*(?:Error|BadSample): ", message)[-1]
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -162,3 +162,13 @@ def test_skip_leaves_out_the_first_weighted_batches():
 def test_there_is_a_weight_for_each_example():
     with pytest.raises(ValueError, match="3 weights for 4 examples"):
         ResumableBatchSampler(4, 2, weights=[1.0] * 3)
+
+
+def test_blocks_are_shuffled_and_examples_within_them():
+    sampler = ResumableBatchSampler(25, 5, seed=1, starts=[0, 7, 20])
+    order = [draw.index for batch in sampler for draw in batch]
+    assert sorted(order) == list(range(25)) and order != sorted(order)
+    blocks = [0 if i < 7 else 1 if i < 20 else 2 for i in order]
+    assert sum(a != b for a, b in itertools.pairwise(blocks)) == 2
+    sampler.epoch = 1
+    assert [draw.index for batch in sampler for draw in batch] != order

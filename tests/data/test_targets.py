@@ -56,7 +56,7 @@ def test_numbers_are_no_classes():
 
 @pytest.mark.parametrize("ask", [class_names, targets.target_names])
 def test_data_without_labels_is_named(ask):
-    with pytest.raises(ValueError, match="Given has no"):
+    with pytest.raises(ValueError, match="the data has no"):
         ask(Given([]))
 
 

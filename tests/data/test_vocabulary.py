@@ -2,6 +2,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from unimodal.data.sources.base import Source
 from unimodal.data.sources.digits import Digits
 from unimodal.data.vocabulary import (
     EOS,
@@ -16,7 +17,7 @@ TRAINING = ["the cat sat on the mat", "the dog sat on the log, the cat did not",
 UNSEEN = "naïve “quotes” e\u0301 \U0001f600 \U0001f468\u200d\U0001f469\u200d\U0001f467 \t\n<|endoftext|>你好"
 
 
-class Texts:
+class Texts(Source):
     """Three texts to train on; validation holds others."""
 
     class_names = ()
@@ -109,7 +110,7 @@ def test_only_the_training_texts_are_read(build):
 
 @pytest.mark.parametrize("build", BUILDERS[1:])
 def test_data_without_text_is_named(build):
-    with pytest.raises(ValueError, match="a vocabulary needs text; the samples have image, label"):
+    with pytest.raises(ValueError, match=r"the samples have no .text.; they have image, label"):
         build(Digits())
 
 

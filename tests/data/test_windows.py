@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from unimodal.data.sampling import Draw
+from unimodal.data.sources.base import Source
 from unimodal.data.vocabulary import bpe_vocabulary, byte_vocabulary, character_vocabulary
 from unimodal.data.windows import TokenWindows
 from unimodal.tokenizers.text import TextPreprocess
@@ -24,7 +25,7 @@ VOCABULARIES = {
 }
 
 
-class Texts:
+class Texts(Source):
     """Trains on half of the texts, so that the others hold unseen characters."""
 
     def split(self, name):

@@ -13,6 +13,7 @@ from tokenizers import models, pre_tokenizers
 from torch import Tensor, nn
 
 from unimodal.data.collate import collate
+from unimodal.data.sources.base import Source
 from unimodal.tokenizers.base import Tokenizer
 from unimodal.types import Batch, Sample, Waveform
 
@@ -21,7 +22,7 @@ SMALL = {"dim": 32, "image_size": 32, "num_frames": 4, "max_seconds": 1.0, "max_
 TEXTS = ["the cat sat on the mat.", "a naïve café, ünïcode & <tags>", "def f(x): return x + 1\n\n\tend"]
 
 
-class Texts:
+class Texts(Source):
     """A source of a few texts."""
 
     def split(self, name: str) -> list[Sample]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sized
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
@@ -53,6 +54,7 @@ class DataModule(L.LightningDataModule):
         self.num_workers, self.pin_memory = num_workers, pin_memory
         self.balanced, self.seed, self.eval_split = balanced, seed, eval_split
         self.datasets: dict[tuple[str, bool], Dataset] = {}
+        self.opened: dict[Path, int] = {}  # caches, and how large each may become
         self.train_loader: ResumableDataLoader | None = None
         self.restored: dict[str, Any] | None = None
 
@@ -63,7 +65,12 @@ class DataModule(L.LightningDataModule):
             augment = self.augment if training else None
             raw = self.source.split(split)
             samples = PreparedSamples(
-                raw, self.preprocess, self.source.on_bad_sample, training, self._caches(raw)
+                raw,
+                self.preprocess,
+                self.source.on_bad_sample,
+                training,
+                self._caches(raw),
+                self.source.max_skipped,
             )
             self.datasets[key] = self.examples(
                 samples, self.preprocess, training=training, augment=augment, seed=self.seed
@@ -75,10 +82,16 @@ class DataModule(L.LightningDataModule):
             return {}
         media = [field for field in self.preprocess if field in FIELDS and field in samples.samples.media]
         opened = {
-            field: open_cache(field, self.preprocess[field], samples.keys(), self.source.cache_gib)
+            field: open_cache(
+                field, self.preprocess[field], samples.versions(), self.source.cache_gib, self.opened
+            )
             for field in media
         }
         return {field: cache for field, cache in opened.items() if cache is not None}
+
+    def _block_starts(self) -> list[int] | None:
+        samples = self.source.split("train") if self.source.block else None
+        return samples.block_starts() if isinstance(samples, RowSamples) else None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -135,6 +148,7 @@ class DataModule(L.LightningDataModule):
         trainer: Any = self.trainer  # Lightning's connectors set some of its attributes
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         weights = self.weights if training else None
+        starts = self._block_starts() if training else None
         sampler = ResumableBatchSampler(
             len(cast(Sized, dataset)),
             batch_size,
@@ -144,7 +158,7 @@ class DataModule(L.LightningDataModule):
             rank,
             world_size,
             weights,
-            self.source.block,
+            starts,
         )
         limits = (trainer.limit_train_batches, trainer.overfit_batches > 0) if trainer and training else ()
         return ResumableDataLoader(dataset, sampler, self.num_workers, self.pin_memory, *limits)

@@ -4,9 +4,8 @@ import hashlib
 import json
 import logging
 import os
-import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +101,12 @@ class DecodedCache:
 
 
 def open_cache(
-    field: str, preprocess: Any, keys: Sequence[str], max_gib: float, folder: Path | None = None
+    field: str,
+    preprocess: Any,
+    keys: Sequence[str],
+    max_gib: float,
+    opened: dict[Path, int],
+    folder: Path | None = None,
 ) -> DecodedCache | None:
     """The cache of a split's field, by content and settings; None where it holds no such media.
 
@@ -111,19 +115,22 @@ def open_cache(
         preprocess: the tokenizer's: what decoding depends on.
         keys: of each sample's content.
         max_gib: room for all caches together; the least recently used go.
+        opened: those of the same run, with the size that each may reach; this one is added.
         folder: of all caches.
     """
     slot = _slot(field, preprocess)
     if slot is None or not max_gib or not keys:
         return None
-    place = folder or cache_folder()
-    dtype = np.dtype(FIELDS[field])
-    bytes_a_slot = int(np.prod(slot)) * dtype.itemsize
-    num_slots = min(len(keys), int(max_gib * 2**30) // bytes_a_slot)
-    said = json.dumps([VERSION, field, list(slot), num_slots, repr(preprocess)])
+    place, dtype, limit = folder or cache_folder(), np.dtype(FIELDS[field]), int(max_gib * 2**30)
+    said = json.dumps([VERSION, field, list(slot), repr(preprocess)])
     name = hashlib.blake2b("\n".join([said, *keys]).encode(), digest_size=16).hexdigest()
-    path = place / f"{name}.bin"
-    _make_room(place, path, num_slots * bytes_a_slot, int(max_gib * 2**30))
+    path, slot_bytes = place / f"{name}.bin", int(np.prod(slot)) * dtype.itemsize
+    num_slots = min(len(keys), max(limit - sum(opened.values()), 0) // slot_bytes)
+    opened[path] = num_slots * slot_bytes
+    try:
+        _make_room(place, limit, opened)
+    except OSError as error:  # another process is at it, or the folder is somebody else's
+        log.warning("old decoded samples are left in %s (%s)", place, error.strerror)
     return DecodedCache(path, num_slots, slot, dtype)
 
 
@@ -146,19 +153,18 @@ def _mapped(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
     return np.memmap(path, dtype, "r", shape=shape)
 
 
-def _make_room(folder: Path, keep: Path, wanted: int, limit: int) -> None:
-    """Take away the files used longest ago, until `wanted` bytes more fit under `limit`."""
+def _make_room(folder: Path, limit: int, opened: Mapping[Path, int]) -> None:
+    """Take away the files used longest ago, until all together may fill up without passing the limit."""
     if not folder.is_dir():
         return
-    if keep.exists():
-        os.utime(keep, (time.time(), time.time()))
-    files = sorted(folder.glob("*.bin"), key=lambda file: file.stat().st_mtime)
-    taken = {file: file.stat().st_blocks * 512 for file in files if file != keep}
-    for file in files:
-        if file == keep:
-            continue
-        if sum(taken.values()) + wanted <= limit:
+    for path in opened:
+        if path.exists():
+            os.utime(path)
+    others = sorted((file.stat().st_mtime, file) for file in folder.glob("*.bin") if file not in opened)
+    sizes = {file: file.stat().st_size for _, file in others}
+    for _, file in others:
+        if sum(sizes.values()) + sum(opened.values()) <= limit:
             return
-        taken[file] = 0
+        del sizes[file]
         for part in (file, file.with_suffix(".notes")):
             part.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Samples as the tokenizers want them: decoded and fitted; what can not be used is an error, or left out."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ class PreparedSamples(Sequence[Sample]):
         on_bad_sample: `error` or `skip`.
         training: whether substitutes count.
         caches: of decoded media, by field.
+        max_skipped: share that may be skipped.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class PreparedSamples(Sequence[Sample]):
         on_bad_sample: str = "error",
         training: bool = True,
         caches: Mapping[str, DecodedCache] | None = None,
+        max_skipped: float = MAX_SKIPPED,
     ):
         if on_bad_sample not in ("error", "skip"):
             raise ValueError(f"data.on_bad_sample={on_bad_sample} is neither error nor skip.")
         self.samples, self.preprocess = samples, preprocess
         self.on_bad_sample, self.training, self.caches = on_bad_sample, training, caches or {}
+        self.max_skipped = max_skipped
         self.skipped: set[int] = set()
 
     def __len__(self) -> int:
@@ -61,6 +64,14 @@ class PreparedSamples(Sequence[Sample]):
                 continue
             return sample if self.training or not step else _uncounted(sample)
         raise BadSample("no sample of this split can be used.")
+
+    def good(self) -> Iterator[Sample]:
+        """All that can be used, each once; nothing stands in for the rest."""
+        for index in range(len(self)):
+            try:
+                yield self._fitted(index, self.samples[index])
+            except BadSample as error:
+                self._skip(index, error)
 
     def _fitted(self, index: int, sample: Sample) -> Sample:
         for field, preprocess in self.preprocess.items():
@@ -83,10 +94,10 @@ class PreparedSamples(Sequence[Sample]):
             return
         log.warning("skipped: %s", error)
         self.skipped.add(index)
-        if len(self.skipped) > max(1, MAX_SKIPPED * len(self)):
+        if len(self.skipped) > max(1, self.max_skipped * len(self)):
             raise ValueError(
-                f"{len(self.skipped)} of {len(self)} samples can not be used, more than {MAX_SKIPPED:.0%}; "
-                f"the last: {error}. unimodal check-data lists them all."
+                f"{len(self.skipped)} of {len(self)} samples can not be used, more than "
+                f"{self.max_skipped:.0%}; the last: {error}. unimodal check-data lists them all."
             ) from error
 
 

@@ -7,6 +7,7 @@ whole state = (epoch, batches handed out): exact resume from any step, with any 
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -42,7 +43,8 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
         world_size: number of processes.
         weights: of each example. A pass then draws as many as there are, with replacement, each in proportion
             to its weight, instead of shuffling.
-        block: rows that are read together: blocks are shuffled, and examples within each; None: over all.
+        starts: where a block of examples that are read together begins: blocks are shuffled, and examples
+            within each. None: all are one block.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
         rank: int = 0,
         world_size: int = 1,
         weights: Sequence[float] | None = None,
-        block: int | None = None,
+        starts: Sequence[int] | None = None,
     ):
         if drop_last and num_examples < batch_size * world_size:
             raise ValueError(
@@ -67,7 +69,7 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
         self.num_examples, self.batch_size, self.seed = num_examples, batch_size, seed
         self.shuffle, self.drop_last, self.rank, self.world_size = shuffle, drop_last, rank, world_size
         self.cumulative = None if weights is None else torch.tensor(weights, dtype=torch.float64).cumsum(0)
-        self.block = block
+        self.starts = starts
         self.epoch, self.skip = 0, 0
 
     def __len__(self) -> int:
@@ -87,6 +89,8 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
             yield draws[self.rank :: self.world_size]
 
     def _order(self) -> list[Draw]:
+        if self.cumulative is None:
+            return [Draw(self.epoch, index) for index in self._indices()]
         seen: Counter[int] = Counter()
         draws = []
         for index in self._indices():
@@ -100,11 +104,11 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
             place = torch.rand(self.num_examples, generator=generator, dtype=torch.float64)
             drawn = torch.searchsorted(self.cumulative, place * self.cumulative[-1], right=True)
             return drawn.clamp_max(self.num_examples - 1).tolist()  # should rounding reach the end
-        if self.shuffle and self.block:
-            starts = torch.randperm(-(-self.num_examples // self.block), generator=generator) * self.block
-            sizes = [min(self.block, self.num_examples - start) for start in starts.tolist()]
-            parts = [torch.randperm(size, generator=generator) for size in sizes]
-            return torch.cat([start + part for start, part in zip(starts, parts, strict=True)]).tolist()
+        if self.shuffle and self.starts:
+            blocks = list(pairwise([*self.starts, self.num_examples]))
+            chosen = [blocks[i] for i in torch.randperm(len(blocks), generator=generator).tolist()]
+            parts = [begin + torch.randperm(end - begin, generator=generator) for begin, end in chosen]
+            return torch.cat(parts).tolist()
         if self.shuffle:
             return torch.randperm(self.num_examples, generator=generator).tolist()
         return list(range(self.num_examples))

@@ -11,7 +11,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
-from unimodal.data.media import fit_text
+from unimodal.data.prepared import PreparedSamples
 from unimodal.data.sources.base import Source
 
 EOS = "<|endoftext|>"
@@ -24,10 +24,10 @@ def texts(source: Source) -> Iterator[str]:
     Raises:
         ValueError: if the samples have none.
     """
-    for sample in source.split("train"):
-        if "text" not in sample:
-            raise ValueError(f"a vocabulary needs text; the samples have {', '.join(sample)}.")
-        yield fit_text(sample, None)["text"]
+    samples = PreparedSamples(
+        source.split("train"), {"text": None}, source.on_bad_sample, max_skipped=source.max_skipped
+    )
+    yield from (sample["text"] for sample in samples.good())
 
 
 def byte_vocabulary(source: Source) -> Vocabulary:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from unimodal.data.prepared import PreparedSamples
 from unimodal.data.sampling import Draw, stable_seed
 from unimodal.types import IGNORED, Sample
 
@@ -35,7 +36,7 @@ class TokenWindows(Dataset):
     ):
         ids, counts = _Growing(np.int32), _Growing(np.int32)
         _extend(ids, counts, [preprocess.eos_id], [0])
-        for sample in samples:
+        for sample in samples.good() if isinstance(samples, PreparedSamples) else samples:
             for piece in _pieces(_text(sample)):
                 _extend(ids, counts, *_encode(piece, preprocess))
             _extend(ids, counts, [preprocess.eos_id], [0])

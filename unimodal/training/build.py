@@ -1,11 +1,12 @@
 """From a config to the objects of a run. A complete config is plain data and says all that the model is."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from hydra.utils import instantiate
+from hydra.utils import get_object
 from torch import Tensor, nn
 
 from unimodal.data.datamodule import DataModule
@@ -17,12 +18,40 @@ from unimodal.training.finetune.full import Full
 from unimodal.training.hardware import best_precision
 
 Config = dict[str, Any]
+KEYWORDS = ("_target_", "_partial_", "_args_", "_convert_", "_recursive_")
 MODEL_SECTIONS = ("tokenizer", "task")
 
 
 def make(node: Mapping[str, Any], **known: Any) -> Any:
-    """Hydra's instantiate, with plain containers for arguments."""
-    return instantiate(node, **known, _convert_="all")
+    """The object that a node names as `_target_`, its arguments made first; `_partial_: true` calls it later.
+
+    Hydra's instantiate would look for `${...}` in every string once more. Ours are resolved already, and what
+    the data filled in, such as a vocabulary or a class name, may hold anything.
+
+    Raises:
+        ValueError: if there is no such object, it does not take these arguments, or one is not set.
+    """
+    name = str(node["_target_"])
+    try:
+        target = get_object(name)
+    except Exception as error:  # whatever importing somebody's module may raise
+        raise ValueError(f"_target_ {name} can not be imported: {error}") from error
+    missing = next((key for key, value in node.items() if value == "???" and key not in known), None)
+    if missing:
+        raise ValueError(f"{missing} is not set, which {name.rpartition('.')[2]} needs.")
+    positional = [_made(value) for value in node.get("_args_", [])]
+    named = {key: _made(value) for key, value in node.items() if key not in KEYWORDS} | known
+    try:
+        made = partial(target, *positional, **named)
+        return made if node.get("_partial_") else made()
+    except TypeError as error:
+        raise ValueError(f"{name} can not be made: {error}") from error
+
+
+def _made(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return make(value) if "_target_" in value else {key: _made(one) for key, one in value.items()}
+    return [_made(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def make_source(config: Config) -> Source:

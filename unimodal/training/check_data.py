@@ -1,14 +1,13 @@
 """`unimodal check-data`: what a data set holds and what is wrong with it, before training."""
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.errors import InstantiationException
 
 from unimodal.data.collate import collate
 from unimodal.data.contact_sheet import Cell, contact_sheet
@@ -31,10 +30,12 @@ def check_data(config: build.Config, output: Path) -> bool:
     Raises:
         ValueError: if the data can not even be read.
     """
-    source = build.make_source(config)
+    strict = {"on_bad_sample": "error"} if "on_bad_sample" in config["data"] else {}
+    source = build.make_source(config | {"data": config["data"] | strict})
     survey = Survey()
     if isinstance(source, RowSource):
         survey.errors, source.problems = source.problems, []  # listed here, so in nobody's way any more
+        source.on_bad_sample, source.max_skipped = "skip", 1.0
     for line in source.describe():
         say(line)
     tokenizer = _tokenizer(config, source, survey)
@@ -46,7 +47,7 @@ def check_data(config: build.Config, output: Path) -> bool:
     _check_size(config, survey)
     output.mkdir(parents=True, exist_ok=True)
     if cells:
-        heading = f"{sum(c.total() for c in survey.counts.values()):,} samples, as the model will see them"
+        heading = f"{survey.samples.total():,} samples, as the model will see them"
         contact_sheet(cells, heading).save(output / SHEET)
     (output / REPORT).write_text(json.dumps(survey.as_dict(), indent=2) + "\n", encoding="utf-8")
     _report(survey, output, bool(cells))
@@ -58,9 +59,9 @@ def _tokenizer(config: build.Config, source: Source, survey: Survey) -> Any:
     try:
         complete = build.complete(config, source)
         return build.make_task(complete).model.tokenizers[build.make(complete["tokenizer"]).preprocess.field]
-    except (ValueError, InstantiationException) as error:
+    except ValueError as error:
         tokenizer = build.make(build.complete(config | {"task": {}}, source)["tokenizer"])
-        survey.errors.append(str(error.__cause__ or error))
+        survey.errors.append(str(error))
         return tokenizer
 
 
@@ -130,8 +131,9 @@ def _in_turn(shown: Mapping[Any, list[Cell]]) -> Iterator[Cell]:
 
 
 def _check_size(config: build.Config, survey: Survey) -> None:
-    total, batch_size = survey.counts.get("train", Counter()).total(), config["loader"]["batch_size"]
-    if total < batch_size and not survey.sizes.get("length (characters)"):
+    total, batch_size = survey.samples["train"], config["loader"]["batch_size"]
+    windows = config["task"]["_target_"].endswith("LanguageModeling")  # not one example a sample
+    if total < batch_size and not windows:
         survey.errors.append(
             f"train has {total} samples, fewer than one batch of {batch_size}; lower loader.batch_size."
         )
@@ -139,7 +141,7 @@ def _check_size(config: build.Config, survey: Survey) -> None:
 
 def _report(survey: Survey, output: Path, drawn: bool) -> None:
     say("\nsamples that can be used")
-    say("\n".join(count_lines(survey.counts)) if survey.counts else "  none")
+    say("\n".join(count_lines(survey.counts, survey.samples)) if survey.counts else "  none")
     say("\nsizes")
     for name, values in survey.sizes.items():
         say("\n".join(histogram(name, values)))

@@ -43,12 +43,19 @@ def _with_changes(saved: build.Config, config: build.Config) -> build.Config:
     if trainer["limit_val_batches"] is None:
         trainer["limit_val_batches"] = saved["limit_val_batches"]
     changed = saved | {"loader": loader, "trainer": trainer}
-    return changed | ({"data": _with_class_names(config["data"], saved)} if config["data"] else {})
+    return changed | ({"data": _measured_alike(config["data"], saved)} if config["data"] else {})
 
 
-def _with_class_names(data: Mapping[str, Any], saved: build.Config) -> dict[str, Any]:
-    """Other data, its classes in the checkpoint's order; a class that the checkpoint lacks is an error."""
-    names = saved["task"].get("class_names")
-    if not names or "labels" not in data or data["labels"].get("class_names"):
+def _measured_alike(data: Mapping[str, Any], saved: build.Config) -> dict[str, Any]:
+    """Other data, whose labels mean what the checkpoint's do; all of it is measured.
+
+    Classes stand in the checkpoint's order, one that it lacks is an error; rows without a split are val.
+    """
+    if "labels" not in data:
         return dict(data)
-    return {**data, "labels": data["labels"] | {"class_names": names}}
+    task = saved["task"]
+    kind = "multilabel" if task.get("multilabel") else "class" if task.get("class_names") else "number"
+    labels = data["labels"] | ({"kind": kind} if data["labels"]["kind"] == "auto" else {})
+    if task.get("class_names") and not labels["class_names"]:
+        labels |= {"class_names": task["class_names"]}
+    return {**data, "labels": labels, "val_fraction": None}

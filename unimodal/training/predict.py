@@ -69,6 +69,8 @@ def _ask(
         num_workers=config["loader"]["num_workers"],
         collate_fn=_batch,
     )
+    if trainer.world_size > 1:
+        raise ValueError("predict runs in one process; choose trainer=cpu or trainer=gpu with one device.")
     trainer.predict(asker, _Counted(loader, len(inputs)), return_predictions=False)
     return asker.rows, asker.errors
 

@@ -21,6 +21,7 @@ class Survey:
     warnings: list[str] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
     counts: dict[str, Counter[str]] = field(default_factory=dict)  # split: class: samples
+    samples: Counter[str] = field(default_factory=Counter)  # by split
     sizes: dict[str, list[float]] = field(default_factory=dict)
     tokens: list[int] = field(default_factory=list)
 
@@ -31,6 +32,7 @@ class Survey:
             self.errors.append(found.error)
             return
         self.counts.setdefault(found.split, Counter()).update(classes or [""])
+        self.samples[found.split] += 1
         for name, size in found.sizes.items():
             self.sizes.setdefault(name, []).append(size)
 
@@ -54,7 +56,7 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
     return {name: round(float(np.quantile(values, q)), 3) for name, q in places.items()}
 
 
-def count_lines(counts: Mapping[str, Counter[str]]) -> list[str]:
+def count_lines(counts: Mapping[str, Counter[str]], samples: Counter[str]) -> list[str]:
     """A table: one line a class, one column a split."""
     splits = list(counts)
     names = sorted(set().union(*counts.values()), key=lambda name: (-counts[splits[0]][name], name))
@@ -65,7 +67,7 @@ def count_lines(counts: Mapping[str, Counter[str]]) -> list[str]:
         lines += [f"  {n:<{width}}" + "".join(f"{counts[s][n]:>10,}" for s in splits) for n in shown]
     if len(names) > len(shown):
         lines.append(f"  ... and {len(names) - len(shown)} classes more")
-    return [*lines, f"  {'all':<{width}}" + "".join(f"{counts[s].total():>10,}" for s in splits)]
+    return [*lines, f"  {'all':<{width}}" + "".join(f"{samples[s]:>10,}" for s in splits)]
 
 
 def histogram(name: str, values: Sequence[float], bins: int = 8) -> list[str]:

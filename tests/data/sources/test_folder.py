@@ -18,7 +18,9 @@ def classes(folder, names=("cat", "dog"), num=12, start=0):
 
 
 def files(data, split):
-    return [os.path.relpath(sample["image"].path, data.samples.root) for sample in data.split(split)]
+    return [
+        os.path.relpath(sample["image"].path, data.samples.rows.place(0)[0]) for sample in data.split(split)
+    ]
 
 
 def test_class_folders(tmp_path):
@@ -206,3 +208,29 @@ def test_class_folders_with_one_picture_each(tmp_path):  # FAULTS 40
     data = FolderSource(str(tmp_path))
     assert sum(len(data.split(name)) for name in data.split_names) == 34
     assert data.class_names == ["a", "b", "c", "d", "e"]
+
+
+def test_folders_called_like_numbers_are_classes(tmp_path):
+    classes(tmp_path, ("0.5", "1.0", "10"))
+    assert FolderSource(str(tmp_path)).class_names == ["0.5", "1.0", "10"]
+
+
+def test_text_files_are_read_whatever_their_extensions_case(tmp_path):
+    for i in range(20):
+        (tmp_path / "ab"[i % 2]).mkdir(exist_ok=True)
+        (tmp_path / "ab"[i % 2] / f"{i}.TXT").write_text(f"document {i}")
+    assert FolderSource(str(tmp_path)).split("train")[0]["text"].read().startswith(b"document")
+
+
+def test_metadata_that_is_a_link_out_of_the_folder_is_refused(tmp_path):  # FAULTS 46
+    classes(tmp_path / "data")
+    (tmp_path / "m.csv").write_text("file_name,label\ncat/0.png,secret\n")
+    os.symlink(tmp_path / "m.csv", tmp_path / "data" / "metadata.csv")
+    with pytest.raises(ValueError, match="lies outside"):
+        FolderSource(str(tmp_path / "data"))
+
+
+def test_a_text_of_one_line_is_cut_within_it(tmp_path):
+    (tmp_path / "input.txt").write_text("word " * 200 + "\n")
+    data = FolderSource(str(tmp_path / "input.txt"))
+    assert len(data.split("val")[0]["text"]) == 100

@@ -4,7 +4,8 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from PIL import Image as Picture
 
 from unimodal.data.decoding.encoded import Encoded
-from unimodal.data.sources.hub import HubSource
+from unimodal.data.sampling import ResumableBatchSampler
+from unimodal.data.sources.hub import HubSource, StreamRows
 
 FEATURES = Features({"picture": Image(), "kind": ClassLabel(names=["cat", "dog"]), "note": Value("string")})
 
@@ -73,3 +74,33 @@ def test_what_can_not_be_opened_is_said(tmp_path):
     (tmp_path / "photos").mkdir()
     with pytest.raises(ValueError, match=r"datasets can not open data\.path="):
         HubSource(str(tmp_path / "photos"))
+
+
+def test_a_shuffled_stream_reads_each_block_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("unimodal.data.sources.hub.BLOCK", 10)
+    folder = tmp_path / "parquet"
+    folder.mkdir()
+    Dataset.from_dict(pictures(95), features=FEATURES).to_parquet(str(folder / "train.parquet"))
+    samples = HubSource(str(folder), streaming=True).split("train")
+    reads = []
+    monkeypatch.setattr(StreamRows, "_read_block", _noting(StreamRows._read_block, reads))
+    sampler = ResumableBatchSampler(len(samples), 4, seed=3, starts=samples.block_starts())
+    for batch in sampler:
+        for draw in batch:
+            samples[draw.index]
+    assert len(reads) <= 11
+
+
+def _noting(read, reads):
+    def _read(self, first):
+        reads.append(first)
+        read(self, first)
+
+    return _read
+
+
+def test_files_of_a_dataset_lie_under_its_own_folder(tmp_path):  # FAULTS 45
+    rows = [{"image": {"path": "/etc/hostname", "bytes": None}, "label": i % 2} for i in range(20)]
+    Dataset.from_list(rows).save_to_disk(tmp_path / "d")
+    with pytest.raises(ValueError, match="lies outside"):
+        HubSource(str(tmp_path / "d"))

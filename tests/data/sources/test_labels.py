@@ -15,6 +15,9 @@ from unimodal.data.sources.labels import BadLabel, Labels, class_name, encode, n
         (True, "true"),
         ("rose ", "rose"),
         ("None", "None"),
+        (1.0, "1"),
+        (1.5, "1.5"),
+        ("3.11", "3.11"),
     ],
 )
 def test_a_class_has_one_name_whatever_its_type(value, name):  # FAULTS 38
@@ -27,10 +30,9 @@ def test_a_missing_label_is_said(value):  # FAULTS 38
         class_name(value)
 
 
-@pytest.mark.parametrize("value", [0.5, 1.0, "1.5", ["a"]])
-def test_what_is_no_class_is_refused(value):  # FAULTS 38
-    with pytest.raises(BadLabel, match=r"decimal number|a list"):
-        class_name(value)
+def test_a_list_is_no_class():  # FAULTS 38
+    with pytest.raises(BadLabel, match="has a list for a label"):
+        class_name(["a"])
 
 
 @pytest.mark.parametrize("value", ["inf", "tall", [1]])

@@ -38,14 +38,14 @@ def test_a_misspelt_split_is_refused():
 
 
 def rows(num, classes="ab"):
-    return [f"row {i}" for i in range(num)], [classes[i % len(classes)] for i in range(num)]
+    return [f"row {i}" for i in range(num)], [[classes[i % len(classes)]] for i in range(num)]
 
 
 def test_about_the_share_is_held_out_of_each_class():
     keys, strata = rows(4000)
     chosen = make_val(keys, strata, 0.1)
     for name in "ab":
-        share = [c for c, s in zip(chosen, strata, strict=True) if s == name]
+        share = [c for c, s in zip(chosen, strata, strict=True) if s == [name]]
         assert 0.08 < sum(share) / len(share) < 0.12
 
 
@@ -58,22 +58,41 @@ def test_no_sample_moves_when_rows_are_added_or_shuffled():  # FAULTS 42
 
 
 def test_the_same_content_is_on_one_side():
-    keys, strata = ["same"] * 50 + [f"row {i}" for i in range(50)], ["a"] * 100
+    keys, strata = ["same"] * 50 + [f"row {i}" for i in range(50)], [["a"]] * 100
     assert len(set(make_val(keys, strata, 0.3)[:50])) == 1
 
 
 @pytest.mark.parametrize("num", [2, 3, 5])
 def test_a_small_class_is_on_both_sides(num):
     for seed in range(20):
-        chosen = make_val([str(i) for i in range(num)], ["a"] * num, 0.1, seed)
+        chosen = make_val([str(i) for i in range(num)], [["a"]] * num, 0.1, seed)
         assert 0 < sum(chosen) < num
 
 
-def test_a_class_of_one_crashes_nothing():  # FAULTS 40
-    assert len(make_val(["a", "b", "c"], ["x", "y", "z"], 0.5)) == 3
+def test_a_class_of_one_stays_in_training():  # FAULTS 40
+    for seed in range(20):
+        assert not any(make_val(["a", "b", "c"], [["x"], ["y"], ["z"]], 0.5, seed))
+
+
+def test_rows_with_one_id_stay_together_also_in_rare_classes():
+    keys = [f"patient {i % 12}" for i in range(60)]
+    classes = [["rare" if i % 12 < 2 and i < 24 else "common"] for i in range(60)]
+    for seed in range(30):
+        chosen = make_val(keys, classes, 0.1, seed)
+        sides = {key: {c for k, c in zip(keys, chosen, strict=True) if k == key} for key in keys}
+        assert all(len(side) == 1 for side in sides.values())
+
+
+def test_no_class_goes_to_val_as_a_whole_with_several_classes_a_sample():
+    keys = [str(i) for i in range(200)]
+    classes = [["common", f"rare {i % 60}"] for i in range(200)]
+    for seed in range(10):
+        chosen = make_val(keys, classes, 0.1, seed)
+        trained = {name for names, val in zip(classes, chosen, strict=True) if not val for name in names}
+        assert trained == {name for names in classes for name in names} and any(chosen)
 
 
 @pytest.mark.parametrize("fraction", [0, 1, 1.5])
 def test_the_share_must_leave_both_sides(fraction):
     with pytest.raises(ValueError, match=f"data.val_fraction={fraction}"):
-        make_val(["a"], ["x"], fraction)
+        make_val(["a"], [["x"]], fraction)

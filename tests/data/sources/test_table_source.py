@@ -155,7 +155,7 @@ def test_rows_without_text_are_left_out_and_counted(tmp_path):  # FAULTS 30
 
 
 def test_a_split_without_samples_is_an_error(tmp_path):  # FAULTS 42
-    with pytest.raises(ValueError, match="the split val is empty: 1 samples are too few"):
+    with pytest.raises(ValueError, match="the split val is empty: of 1 samples too few are left"):
         source(tmp_path, ["a,x"])
     with pytest.raises(ValueError, match="there is no split 'test'; there are train, val"):
         source(tmp_path).split("test")
@@ -261,3 +261,61 @@ def test_the_fingerprint_changes_with_the_data(tmp_path):  # FAULTS 49
         ).fingerprint()
         != first
     )
+
+
+def test_decimal_classes_are_numbers_unless_it_is_said(tmp_path):  # FAULTS 38
+    rows = [f"text {i},{i % 2 + 1}.0" for i in range(30)]
+    assert source(tmp_path, rows).kind == "number"
+    assert source(tmp_path, rows, labels=Labels(kind="class")).class_names == ["1.0", "2.0"]
+
+
+def test_lists_of_numbers_are_several_numbers(tmp_path):
+    rows = [{"text": f"t{i}", "label": [i / 2, i / 3]} for i in range(30)]
+    (tmp_path / "d.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert TableSource(str(tmp_path / "d.jsonl")).target_names == ("label_0", "label_1")
+
+
+def test_a_remark_on_a_picture_is_not_its_text(tmp_path):
+    names = pictures(tmp_path / "images")
+    rows = [f"{name},{'ab'[i % 2]},{'seen' if i == 1 else ''}" for i, name in enumerate(names)]
+    data = source(tmp_path, rows, "file_name,label,text")
+    assert set(data.split("train")[0]) == {"image", "label"}
+    assert sum(len(data.split(name)) for name in data.split_names) == 12
+
+
+def test_each_table_has_its_own_root(tmp_path):  # FAULTS 45
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        names = pictures(tmp_path / name / "images")
+        other = "two" if name == "one" else "one"
+        rows = [f"{n},a" for n in names] + [f"../{other}/images/1.png,b"]
+        csv_of(tmp_path / name / "d.csv", rows, "file_name,label")
+    data = TableSource(splits={"train": str(tmp_path / "one/d.csv"), "val": str(tmp_path / "two/d.csv")})
+    assert data.split("val")[0]["image"].path == str(tmp_path / "two" / "images" / "0.png")
+    with pytest.raises(BadSample, match="lies outside"):
+        data.split("val")[12]
+
+
+def test_wrong_paths_throughout_are_said_as_such(tmp_path):
+    with pytest.raises(ValueError, match=r"the first that can not be used: .*gone0\.png: no such file"):
+        source(tmp_path, [f"gone{i}.png,a" for i in range(20)], "file_name,label")
+    with pytest.raises(ValueError, match=r"no row can be used; the first: .*line 2: has no label"):
+        source(tmp_path, [f"text {i}," for i in range(20)])
+
+
+def test_a_fold_is_no_split(tmp_path):
+    rows = [f"text {i},{'ab'[i % 2]},{i % 5}" for i in range(40)]
+    assert source(tmp_path, rows, "text,label,fold").split_names == ("train", "val")
+    splits = {"train": 0, "val": 4}
+    with pytest.raises(ValueError, match="'1' is no known split"):
+        source(tmp_path, rows, "text,label,fold", columns={"split": "fold"}, splits=splits)
+
+
+def test_an_edited_picture_of_the_same_size_changes_the_fingerprint(tmp_path):  # FAULTS 49
+    (tmp_path / "images").mkdir()
+    for i in range(12):
+        Image.new("RGB", (8, 8), (20 * i, 0, 0)).save(tmp_path / "images" / f"{i}.bmp")
+    rows = [f"images/{i}.bmp,{'ab'[i % 2]}" for i in range(12)]
+    before = source(tmp_path, rows, "file_name,label").fingerprint()
+    Image.new("RGB", (8, 8), (7, 7, 7)).save(tmp_path / "images" / "3.bmp")
+    assert source(tmp_path, rows, "file_name,label").fingerprint() != before

@@ -22,6 +22,7 @@ class Source:
         split_names: the splits there are.
         on_bad_sample: `error`, or `skip` to leave out what can not be decoded.
         label_hint: what to do where labels are wanted and there are none.
+        max_skipped: share of a split that may be left out.
         block: rows that are read together, within which training shuffles; None: over all.
         cache_gib: room for decoded media on the disk; 0 keeps none.
         allow_changed: resume although the data has changed.
@@ -32,6 +33,7 @@ class Source:
     target_names: Sequence[str] = ()
     split_names: Sequence[str] = EMBEDDED_SPLITS
     on_bad_sample: str = "error"
+    max_skipped: float = 0.01
     label_hint: str = "choose other data or another task"
     block: int | None = None
     cache_gib: float = 0.0

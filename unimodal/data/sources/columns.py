@@ -15,7 +15,7 @@ NAMES = {  # the first name wins where it stands among others
     "video": ("video", "video_path", "video_file", "clip"),
     "text": ("text", "sentence", "question", "content", "review", "document", "utterance", "prompt"),
     "label": ("label", "labels", "class", "category", "target", "y", "fine_label", "coarse_label"),
-    "split": ("split", "fold", "subset", "partition"),
+    "split": ("split", "subset", "partition"),
     "id": (),  # only where it is said: a column called id is often a mere count of rows
 }
 FILES = ("file_name", "filename", "file", "path", "filepath", "file_path")
@@ -31,6 +31,7 @@ class Columns:
         split: or None.
         id: or None.
         guessed: what was not said, by role, to be shown.
+        text_files: whether the text column holds names of text files instead of text.
     """
 
     media: Mapping[str, str]
@@ -38,6 +39,7 @@ class Columns:
     split: str | None = None
     id: str | None = None
     guessed: Mapping[str, str] = field(default_factory=dict)
+    text_files: bool = False
 
 
 def choose(rows: Rows, said: Mapping[str, Any], name: str) -> Columns:
@@ -59,6 +61,8 @@ def choose(rows: Rows, said: Mapping[str, Any], name: str) -> Columns:
             guessed[role] = column
     if not any(role in chosen or role in guessed for role in ("image", "audio", "video")):
         guessed |= _guess_files(rows, taken=set(chosen))
+    if any(role in chosen or role in guessed for role in ("image", "audio", "video")):
+        guessed.pop("text", None)  # a remark on the medium; who wants both says so
     both = {role: column for role, column in (guessed | chosen).items() if column != "none"}
     media = {role: both[role] for role in MEDIA if role in both}
     if not media:
@@ -68,7 +72,8 @@ def choose(rows: Rows, said: Mapping[str, Any], name: str) -> Columns:
         )
     label = both.get("label", [])
     labels = [label] if isinstance(label, str) else list(label)
-    return Columns(media, labels, both.get("split"), both.get("id"), guessed)
+    text_files = media.get("text", "").lower() in FILES
+    return Columns(media, labels, both.get("split"), both.get("id"), guessed, text_files)
 
 
 def _check_said(chosen: Mapping[str, Any], names: Sequence[str], name: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from unimodal.data.decoding.texts import decode_text
 from unimodal.data.sources.columns import MEDIA, Columns
 from unimodal.data.sources.labels import Labels
 from unimodal.data.sources.layout import Found, classify
-from unimodal.data.sources.paths import EXTENSIONS, TABLES, existing, field_of
+from unimodal.data.sources.paths import EXTENSIONS, TABLES, existing, field_of, inside
 from unimodal.data.sources.reading import Reading, read_tables
 from unimodal.data.sources.row_source import Policy, RowSource
 from unimodal.data.sources.rows import MediaRows
@@ -54,9 +55,10 @@ class FolderSource(RowSource):
         place, names = existing(path), SplitNames(splits)
         if place.is_file():
             reading = _text_file(place, Policy(**policy).val_fraction)
-        elif tables := _metadata(place, names):
-            reading = read_tables(tables, place, columns or {}, names, allow_outside_root)
+        elif tables := _metadata(place, names, allow_outside_root):
+            reading = read_tables(tables, columns or {}, names, allow_outside_root, root=place)
         else:
+            labels = _names_as_they_are(labels or Labels())
             reading = read_folder(place, modality, names, Policy(**policy).val_fraction, allow_outside_root)
         super().__init__(reading, labels or Labels(), Policy(**policy))
 
@@ -65,7 +67,7 @@ def read_folder(
     root: Path,
     modality: str | None = None,
     names: SplitNames | None = None,
-    val_fraction: float = 0.1,
+    val_fraction: float | None = 0.1,
     allow_outside: bool = False,
 ) -> Reading:
     """The media files below a folder; raises ValueError if there are none, or of several kinds."""
@@ -83,7 +85,7 @@ def read_folder(
         root, values | ({"label": [file.label for file in found]} if labelled else {}), scan.problems
     )
     columns = Columns({field: "file"}, ["label"] if labelled else [])
-    samples = MediaRows(table, columns.media, root, allow_outside)
+    samples = MediaRows(table, columns.media, text_files=True, allow_outside=allow_outside)
     return Reading(samples, columns, [file.split for file in found], scan.notes(), LABEL_HINT)
 
 
@@ -91,14 +93,26 @@ class _Files(Table):
     """One row a file; messages call it by its path."""
 
     def __init__(self, root: Path, columns: dict[str, Any], problems: list[str]):
-        super().__init__(str(root), columns, problems=problems)
+        super().__init__(str(root), columns, problems=problems, root=root)
 
     def where(self, index: int) -> str:
         return str(Path(self.name) / self.columns["file"][index])
 
 
-def _metadata(root: Path, names: SplitNames) -> dict[Path, str | None]:
+def _names_as_they_are(labels: Labels) -> Labels:
+    """A folder's name is a class, also where it looks like a number."""
+    return replace(labels, kind="class") if labels.kind == "auto" and not labels.separator else labels
+
+
+def _metadata(root: Path, names: SplitNames, allow_outside: bool) -> dict[Path, str | None]:
     """The metadata tables of a folder, or of its split folders."""
+    found = _metadata_files(root, names)
+    for file in found:
+        inside(root, str(file), str(root), allow_outside)
+    return found
+
+
+def _metadata_files(root: Path, names: SplitNames) -> dict[Path, str | None]:
     here = [file for suffix in TABLES if (file := root / f"metadata{suffix}").is_file()]
     if here:
         return {here[0]: None}
@@ -132,20 +146,24 @@ def _one_kind(found: list[Found], modality: str | None, scan: Scan) -> str:
     raise ValueError(f"{scan.root} holds files of several kinds ({listed}); set data.modality={media[0]}.")
 
 
-def _text_file(path: Path, val_fraction: float) -> Reading:
+def _text_file(path: Path, val_fraction: float | None) -> Reading:
     """One text: its end is held out, cut at the end of a line."""
     if field_of(path.name) != "text":
         kind = "data=table" if path.suffix.lower() in TABLES else "the folder it is in"
         raise ValueError(
             f"data.path={path} is a file; for data=folder name a folder or a .txt file, else {kind}."
         )
+    text = decode_text(Encoded(path=str(path)))
+    if val_fraction is None:
+        return _texts(path, [text], ["val"], [])
     if not 0 < val_fraction < 1:
         raise ValueError(f"data.val_fraction={val_fraction} is not between 0 and 1.")
-    text = decode_text(Encoded(path=str(path)))
-    cut = text.find("\n", round(len(text) * (1 - val_fraction))) + 1 or round(len(text) * (1 - val_fraction))
-    table = Table(str(path), {"text": [text[:cut], text[cut:]]})
+    about = round(len(text) * (1 - val_fraction))
+    cut = text.find("\n", about, len(text) - 1) + 1 or about
+    held = f"val: the last {1 - cut / max(len(text), 1):.0%} of the text (data.val_fraction={val_fraction})"
+    return _texts(path, [text[:cut], text[cut:]], ["train", "val"], [held])
+
+
+def _texts(path: Path, texts: list[str], splits: list[str | None], notes: list[str]) -> Reading:
     columns = Columns({"text": "text"})
-    notes = [
-        f"val: the last {1 - cut / max(len(text), 1):.0%} of the text (data.val_fraction={val_fraction})"
-    ]
-    return Reading(MediaRows(table, columns.media, path.parent), columns, ["train", "val"], notes)
+    return Reading(MediaRows(Table(str(path), {"text": texts}), columns.media), columns, splits, notes)

@@ -49,9 +49,13 @@ class HubSource(RowSource):
         **policy: Any,
     ):
         loaded = load(path, name, revision, streaming)
+        root = Path(path if Path(path).is_dir() else datasets.config.HF_CACHE_HOME).resolve()
         names = SplitNames(splits)
         parts = [
-            (_rows(dataset, f"{path} {split}"), names.canonical(split, path) if len(loaded) > 1 else None)
+            (
+                _rows(dataset, f"{path} {split}", root),
+                names.canonical(split, path) if len(loaded) > 1 else None,
+            )
             for split, dataset in loaded.items()
         ]
         rows = parts[0][0] if len(parts) == 1 else JoinedRows([rows for rows, _ in parts])
@@ -59,8 +63,7 @@ class HubSource(RowSource):
         said = _by_features(next(iter(loaded.values())).features) | {
             role: column for role, column in (columns or {}).items() if column is not None
         }
-        root = Path(path).resolve() if Path(path).is_dir() else Path.cwd()
-        reading = of_rows(rows, path, given, root, said, names, allow_outside_root)
+        reading = of_rows(rows, path, given, said, names, allow_outside_root)
         self.block = BLOCK if streaming else None
         super().__init__(reading, labels or Labels(), Policy(**policy))
 
@@ -119,9 +122,9 @@ def _by_features(features: Mapping[str, Any]) -> dict[str, str]:
     return said
 
 
-def _rows(dataset: Any, name: str) -> Rows:
+def _rows(dataset: Any, name: str, root: Path) -> Rows:
     streamed = isinstance(dataset, datasets.IterableDataset)
-    return StreamRows(dataset, name) if streamed else DatasetRows(dataset, name)
+    return StreamRows(dataset, name, root) if streamed else DatasetRows(dataset, name, root)
 
 
 class DatasetRows(Rows):
@@ -129,11 +132,13 @@ class DatasetRows(Rows):
 
     Args:
         dataset: media columns undecoded.
-        name: for messages.
+                name: for messages.
+        root: under which the files that rows name must lie, resolved.
     """
 
-    def __init__(self, dataset: Any, name: str):
+    def __init__(self, dataset: Any, name: str, root: Path):
         self.dataset, self.name, self.column_names = dataset, name, list(dataset.column_names)
+        self.root = root
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -150,6 +155,10 @@ class DatasetRows(Rows):
         """Dataset, split and row."""
         return f"{self.name} row {index}"
 
+    def place(self, index: int) -> tuple[Path, Path]:
+        """The same for all rows."""
+        return self.root, self.root
+
     def _named(self, column: str, value: Any) -> Any:
         return class_of(self.dataset.features[column], value)
 
@@ -159,11 +168,13 @@ class StreamRows(Rows):
 
     Args:
         dataset: media columns undecoded.
-        name: for messages.
+                name: for messages.
+        root: under which the files that rows name must lie, resolved.
     """
 
-    def __init__(self, dataset: Any, name: str):
+    def __init__(self, dataset: Any, name: str, root: Path):
         self.dataset, self.name, self.column_names = dataset, name, list(dataset.features)
+        self.root = root
         self.rows: list[dict[str, Any]] = []
         self.first = 0  # the number of the block's first row
         self.stream: Any = None
@@ -187,6 +198,14 @@ class StreamRows(Rows):
     def where(self, index: int) -> str:
         """Dataset, split and row."""
         return f"{self.name} row {index}"
+
+    def place(self, index: int) -> tuple[Path, Path]:
+        """The same for all rows."""
+        return self.root, self.root
+
+    def block(self, index: int) -> int:
+        """As they are kept."""
+        return index // BLOCK
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"stream": None, "rows": [], "first": 0}

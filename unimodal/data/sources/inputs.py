@@ -88,9 +88,10 @@ def _folder(root: Path, field: str, allow_outside: bool) -> Inputs:
 
 
 def _files(paths: Sequence[Path], field: str, allow_outside: bool) -> Inputs:
-    wrong = next((path for path in paths if field_of(path.name) not in (field, None)), None)
+    wrong = next((path for path in paths if field_of(path.name) != field), None)
     if wrong:
-        raise ValueError(f"inputs={wrong} is {field_of(wrong.name)}; this model reads {field}.")
+        kind = field_of(wrong.name) or f"of no kind that is read ({wrong.suffix})"
+        raise ValueError(f"inputs={wrong} is {kind}; this model reads {field}.")
     root = Path(os.path.commonpath([path.parent for path in paths]))
     names = [path.relative_to(root).as_posix() for path in paths]
     return _of_names(root, names, field, allow_outside)
@@ -99,23 +100,24 @@ def _files(paths: Sequence[Path], field: str, allow_outside: bool) -> Inputs:
 def _of_names(
     root: Path, names: list[str], field: str, allow_outside: bool, problems: Sequence[str] = ()
 ) -> Inputs:
-    table = Table(str(root), {"file": names})
-    return Inputs(MediaRows(table, {field: "file"}, root, allow_outside), names, problems=problems)
+    table = Table(str(root), {"file": names}, root=root)
+    samples = MediaRows(table, {field: "file"}, text_files=True, allow_outside=allow_outside)
+    return Inputs(samples, names, problems=problems)
 
 
 def _table(path: Path, field: str, columns: Mapping[str, Any], allow_outside: bool) -> Inputs:
-    table = read_table(path, path.parent)
+    table = read_table(path)
     if not len(table):
         raise ValueError(f"inputs={path} has no rows.")
-    media = choose(table, {"label": "none", "split": "none", **columns}, str(path)).media
-    if field not in media:
+    said = {role: column for role, column in columns.items() if column is not None}
+    chosen = choose(table, {"label": "none", "split": "none", **said}, str(path))
+    if field not in chosen.media:
         raise ValueError(
             f"inputs={path} has no column for {field}; it has {', '.join(table.column_names)}. "
             f"Say which it is with columns.{field}=NAME."
         )
-    kept = {name: table.column(name) for name in table.column_names}
-    plain = {name: values for name, values in kept.items() if all(_is_plain(value) for value in values)}
-    samples = MediaRows(table, {field: media[field]}, path.parent, allow_outside)
+    plain = {name: table.column(name) for name in table.column_names if table.is_plain(name)}
+    samples = MediaRows(table, {field: chosen.media[field]}, chosen.text_files, allow_outside)
     return Inputs(samples, [table.where(i) for i in range(len(table))], plain, table.problems)
 
 
@@ -124,8 +126,4 @@ def _lines(path: Path) -> Inputs:
     if not lines:
         raise ValueError(f"inputs={path} is empty; write one text a line.")
     table = Table(str(path), {"text": lines})
-    return Inputs(MediaRows(table, {"text": "text"}, path.parent), lines)
-
-
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, str | int | float | bool)
+    return Inputs(MediaRows(table, {"text": "text"}), lines)

@@ -62,14 +62,15 @@ def existing(path: str | Path, key: str = "data.path") -> Path:
     raise ValueError(f"{key}={path} does not exist{nearest(place.name, names)} (seen from {Path.cwd()}).")
 
 
-def inside(root: Path, name: str, where: str, allow_outside: bool = False) -> str:
+def inside(root: Path, name: str, where: str, allow_outside: bool = False, start: Path | None = None) -> str:
     """A file's absolute path, links resolved.
 
     Args:
         root: the data set's folder, resolved.
-        name: as the data set says it, relative to the root.
+        name: as the data set says it.
         where: what says it, for the message.
         allow_outside: `data.allow_outside_root`.
+        start: the folder that the name is relative to; by default the root.
 
     Raises:
         BadSample: if it is a URL, or lies outside the root, directly or through a link.
@@ -79,7 +80,7 @@ def inside(root: Path, name: str, where: str, allow_outside: bool = False) -> st
     if "\0" in name:
         raise BadSample(f"{where}: {name!r} is no file name.")
     try:
-        path = (root / name).resolve()
+        path = ((start or root) / name).resolve()
     except (OSError, RuntimeError) as error:  # a loop of links
         raise BadSample(f"{where}: {name} can not be followed ({error}).") from error
     if not allow_outside and not path.is_relative_to(root):

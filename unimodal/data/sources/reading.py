@@ -32,43 +32,35 @@ class Reading:
 
 def read_tables(
     files: Mapping[Path, str | None],
-    root: Path,
     columns: Mapping[str, Any],
     names: SplitNames,
     allow_outside: bool = False,
-    from_root: bool = False,
+    root: Path | None = None,
+    start: Path | None = None,
 ) -> Reading:
     """Files of rows as one.
 
     Args:
         files: with the split that each is, or None.
-        root: of the media files that rows name.
         columns: as the user says them.
         names: of the splits in a split column.
         allow_outside: let media lie elsewhere.
-        from_root: file names in the tables start at the root, not at each table's own folder.
+        root: under which media must lie; by default each table's own folder.
+        start: the folder that their names are relative to; by default each table's own folder.
 
     Raises:
         ValueError: as `read_table` and `choose`.
     """
-    tables = [read_table(file, file.parent if from_root else root) for file in files]
+    tables = [read_table(file, root, start) for file in files]
     splits = [split for table, split in zip(tables, files.values(), strict=True) for _ in range(len(table))]
-    return of_rows(
-        tables[0] if len(tables) == 1 else JoinedRows(tables),
-        str(next(iter(files))),
-        splits,
-        root,
-        columns,
-        names,
-        allow_outside,
-    )
+    rows = tables[0] if len(tables) == 1 else JoinedRows(tables)
+    return of_rows(rows, str(next(iter(files))), splits, columns, names, allow_outside)
 
 
 def of_rows(
     rows: Rows,
     name: str,
     splits: Sequence[str | None],
-    root: Path,
     columns: Mapping[str, Any],
     names: SplitNames,
     allow_outside: bool = False,
@@ -80,11 +72,10 @@ def of_rows(
     chosen = choose(rows, columns, name)
     if chosen.split and not any(splits):
         values = rows.column(chosen.split)
-        known = {
-            value: names.canonical(str(value), f"{name}, column {chosen.split}") for value in set(values)
-        }
+        where = f"{name}, column {chosen.split}"
+        known = {value: names.canonical(str(value), where) for value in set(values)}
         splits = [known[value] for value in values]
-    hint = (
-        f"{name} has the columns {', '.join(rows.column_names)}; say which is it with data.columns.label=NAME"
-    )
-    return Reading(MediaRows(rows, chosen.media, root, allow_outside), chosen, splits, label_hint=hint)
+    there = ", ".join(rows.column_names)
+    hint = f"{name} has the columns {there}; say which is it with data.columns.label=NAME"
+    samples = MediaRows(rows, chosen.media, chosen.text_files, allow_outside)
+    return Reading(samples, chosen, splits, label_hint=hint)

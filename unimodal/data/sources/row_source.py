@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from unimodal.data.decoding.encoded import BadSample, Encoded
+from unimodal.data.decoding.encoded import BadSample
 from unimodal.data.sources import labels as labels_of
 from unimodal.data.sources.base import Source, check_split
 from unimodal.data.sources.labels import BadLabel, Labels
@@ -23,14 +23,15 @@ class Policy:
     """What is the same for rows from everywhere.
 
     Attributes:
-        val_fraction: share of the training part that becomes val where none is given.
+        val_fraction: share of the training part that becomes val where none is given; None: none is made, and
+            what is given no split is val, as evaluation wants it.
         seed: of that choice.
         on_bad_sample: `error`, or `skip` to leave out at most 1%.
         cache_gib: room for decoded media on the disk, so that they are decoded once; 0 keeps none.
         allow_changed: resume a run although the data has changed.
     """
 
-    val_fraction: float = 0.1
+    val_fraction: float | None = 0.1
     seed: int = 0
     on_bad_sample: str = "error"
     cache_gib: float = 2.0
@@ -95,27 +96,26 @@ class RowSource(Source):
 
     def split_labels(self, name: str) -> list[Any]:
         """Without decoding anything."""
-        return [self._label(row) for row in self.indices[check_split(name, self.split_names)]]
+        return [self._label(row) for row in self.indices[check_split(name, self.split_names)].tolist()]
 
     def fingerprint(self) -> str:
-        """Of labels, splits and of what each row is, short of its media's content."""
+        """Of labels, splits and the content of each row."""
         digest = hashlib.blake2b(digest_size=16)
         for name in self.split_names:
             digest.update(name.encode())
-            for row in self.indices[name]:
-                digest.update(repr((self._stamp(row), self.parsed.get(row))).encode("utf-8", "replace"))
+            for row in self.indices[name].tolist():
+                digest.update(repr((self._version(row), self.parsed.get(row))).encode("utf-8", "replace"))
         return digest.hexdigest()
 
     def describe(self) -> list[str]:
         """Sizes, columns, classes, and what was decided."""
         return list(_described(self))
 
-    def _stamp(self, row: int) -> Any:
+    def _version(self, row: int) -> str:
         try:
-            values = self.samples[row].values()
-            return [(value.size() if isinstance(value, Encoded) else str(value)) for value in values]
+            return self.samples.version(row)
         except BadSample:
-            return None
+            return ""
 
     def _label(self, row: int) -> Any:
         return labels_of.encode(self.parsed[row], self.kind, self.class_index)
@@ -150,13 +150,17 @@ class RowSource(Source):
         return self.labels.kind if self.columns.label else ""
 
     def _splits(
-        self, usable: Sequence[int], given: Sequence[str | None], val_fraction: float, seed: int
+        self, usable: Sequence[int], given: Sequence[str | None], val_fraction: float | None, seed: int
     ) -> dict[str, Any]:
         by_name: dict[str, list[int]] = {}
         for row in usable:
-            by_name.setdefault(given[row] or "train", []).append(row)
+            by_name.setdefault(given[row] or ("val" if val_fraction is None else "train"), []).append(row)
+        if not by_name:
+            raise ValueError(f"no row can be used; the first: {'; '.join(self.problems[:1])}")
+        if val_fraction is None:
+            return {name: np.array(rows, np.int64) for name, rows in by_name.items()}
         if "train" not in by_name:
-            have = ", ".join(by_name) or "nothing"
+            have = ", ".join(by_name)
             raise ValueError(f"the data has no training part, only {have}; name it with data.splits.train.")
         if "val" not in by_name:
             by_name["train"], by_name["val"] = self._made(by_name["train"], val_fraction, seed)
@@ -167,9 +171,10 @@ class RowSource(Source):
             )
         empty = next((name for name, rows in by_name.items() if not rows), None)
         if empty:
+            first = f"; the first that can not be used: {self.problems[0]}" if self.problems else ""
             raise ValueError(
-                f"the split {empty} is empty: {len(usable)} samples are too few for "
-                f"data.val_fraction={val_fraction}."
+                f"the split {empty} is empty: of {len(usable)} samples too few are left for "
+                f"data.val_fraction={val_fraction}{first}"
             )
         return {name: np.array(rows, np.int64) for name, rows in by_name.items()}
 
@@ -182,24 +187,32 @@ class RowSource(Source):
                 kept.append(row)
             except BadSample as error:
                 self.problems.append(str(error))
-        single = self.kind == "class"
-        strata = [self.parsed[row] if single else None for row in kept]
-        chosen = make_val(keys, strata, fraction, seed)
+        classed = self.kind in ("class", "multilabel")
+        classes = [_listed(self.parsed[row]) if classed else [] for row in kept]
+        chosen = make_val(keys, classes, fraction, seed)
         train = [row for row, val in zip(kept, chosen, strict=True) if not val]
         return train, [row for row, val in zip(kept, chosen, strict=True) if val]
 
     def _name_classes(self, labels: Labels) -> None:
         self.class_index: dict[str, int] = {}
         if self.kind == "number":
-            self.target_names = tuple(self.columns.label)
+            self.target_names = self._number_names()
         if self.kind not in ("class", "multilabel"):
             return
         self.multilabel = self.kind == "multilabel"
-        seen = set(labels_of.class_counts([self.parsed[row] for row in self.indices["train"]]))
+        seen = set(labels_of.class_counts([self.parsed[row] for row in self.indices.get("train", [])]))
         self.class_names = list(map(str, labels.class_names or labels_of.sort_names(seen)))
         self.class_index = {name: index for index, name in enumerate(self.class_names)}
         for name in self.split_names:
             self.indices[name] = self._known(name, labels.unseen)
+
+    def _number_names(self) -> tuple[str, ...]:
+        """The columns, or places in the lists of one column."""
+        names, widths = tuple(self.columns.label), {len(numbers) for numbers in self.parsed.values()}
+        if len(widths) > 1:
+            raise ValueError(f"the column {names[0]} holds lists of different lengths: {sorted(widths)}.")
+        width = widths.pop() if widths else 1
+        return names if len(names) == width else tuple(f"{names[0]}_{i}" for i in range(width))
 
     def _known(self, split: str, unseen: str) -> Any:
         """The rows whose classes have a name."""
@@ -235,7 +248,7 @@ def _described(source: RowSource) -> Iterator[str]:
         guessed = ", ".join(f"{role}={column}" for role, column in source.columns.guessed.items())
         yield f"columns guessed: {guessed} (data.columns)"
     if source.class_names:
-        counts = labels_of.class_counts([source.parsed[row] for row in source.indices["train"].tolist()])
+        counts = labels_of.class_counts([source.parsed[row] for row in source.indices.get("train", [])])
         shown = [f"{name} {counts[name]:,}" for name in source.class_names[:SHOWN]]
         more = f" and {len(source.class_names) - SHOWN} more" if len(source.class_names) > SHOWN else ""
         yield f"{len(source.class_names)} classes ({source.kind}): {', '.join(shown)}{more}"

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from unimodal.data.decoding.encoded import BadSample, Encoded
@@ -17,12 +16,14 @@ class MediaRows:
     Args:
         rows: where the values stand.
         media: columns by the sample's field.
-        root: under which file names are looked up, resolved.
-        allow_outside: let files lie elsewhere.
+        text_files: the text column holds names of files.
+        allow_outside: let files lie elsewhere than under the rows' root.
     """
 
-    def __init__(self, rows: Rows, media: Mapping[str, str], root: Path, allow_outside: bool = False):
-        self.rows, self.media, self.root, self.allow_outside = rows, media, root, allow_outside
+    def __init__(
+        self, rows: Rows, media: Mapping[str, str], text_files: bool = False, allow_outside: bool = False
+    ):
+        self.rows, self.media, self.text_files, self.allow_outside = rows, media, text_files, allow_outside
         self.digests: dict[int, str] = {}
 
     def __len__(self) -> int:
@@ -30,47 +31,50 @@ class MediaRows:
 
     def __getitem__(self, index: int) -> Sample:
         """Raises BadSample for a value that is missing or a path that may not be read."""
-        row, where, folder = self.rows.row(index), self.rows.where(index), self.rows.folder(index)
-        return {field: self._value(field, row[column], where, folder) for field, column in self.media.items()}
+        row, where = self.rows.row(index), self.rows.where(index)
+        return {field: self._value(field, row[column], where, index) for field, column in self.media.items()}
 
     def key(self, index: int) -> str:
         """What the row is, whatever it is called: a digest of its content; raises BadSample."""
         if index not in self.digests:
-            self.digests[index] = self._digest(index)
+            self.digests[index] = "/".join(_digest(value) for value in self[index].values())
         return self.digests[index]
 
-    def _digest(self, index: int) -> str:
-        parts = []
-        for value in self[index].values():
-            if isinstance(value, Encoded):
-                parts.append(value.digest())
-            else:
-                data = (
-                    value.encode("utf-8", "surrogatepass") if isinstance(value, str) else repr(value).encode()
-                )
-                parts.append(hashlib.blake2b(data, digest_size=16).hexdigest())
-        return "/".join(parts)
+    def version(self, index: int) -> str:
+        """Another one when the content is: the key, and when a file of which that saw a part was written."""
+        changed = [value.changed() for value in self[index].values() if isinstance(value, Encoded)]
+        return "/".join([self.key(index), *changed])
 
-    def _value(self, field: str, value: Any, where: str, folder: str) -> Any:
+    def _value(self, field: str, value: Any, where: str, index: int) -> Any:
         data, name = _parts(value)
         if data is None and name is None:
             raise BadSample(f"{where}: has no {field}.")
         if data is not None:
             return Encoded(data=data, where=where + (f" ({name})" if name else ""))
-        if field == "text" and not self._is_text_file(name, folder):
-            if not isinstance(name, str):
-                raise BadSample(f"{where}: has {type(name).__name__} where text is wanted.")
-            return name
+        if field == "text" and not self.text_files:
+            return _checked_text(name, where)
         if not isinstance(name, str):
             return name  # decoded already: an array, a picture
-        path = inside(
-            self.root, f"{folder}/{name}" if folder not in ("", ".") else name, where, self.allow_outside
-        )
+        root, start = self.rows.place(index)
+        path = inside(root, name, where, self.allow_outside, start)
         return Encoded(path=path, where="" if where in (name, path) else where)
 
-    def _is_text_file(self, name: Any, folder: str) -> bool:
-        short = isinstance(name, str) and name.endswith(".txt") and len(name) < 1024 and "\n" not in name
-        return short and (self.root / folder / name).is_file()
+
+def _digest(value: Any) -> str:
+    if isinstance(value, Encoded):
+        return value.digest()
+    data = value.encode() if isinstance(value, str) else repr(value).encode()
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _checked_text(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise BadSample(f"{where}: has {type(value).__name__} where text is wanted.")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise BadSample(f"{where}: character {error.start} is half of a surrogate pair.") from error
+    return value
 
 
 class RowSamples(Sequence[Sample]):
@@ -99,17 +103,22 @@ class RowSamples(Sequence[Sample]):
         """The row that a sample is."""
         return int(self.indices[index])
 
-    def keys(self) -> list[str]:
+    def versions(self) -> list[str]:
         """What each sample is, by its content; for one that can not be read, what messages call it."""
-        return [self._key_or_place(index) for index in range(len(self))]
+        return [self._version_or_place(index) for index in range(len(self))]
+
+    def block_starts(self) -> list[int]:
+        """Where a new block of rows that are read together begins."""
+        blocks = [self.samples.rows.block(self.row(index)) for index in range(len(self))]
+        return [index for index, block in enumerate(blocks) if index == 0 or block != blocks[index - 1]]
 
     def key(self, index: int) -> str:
         """What a sample is, by its content; raises BadSample."""
         return self.samples.key(self.row(index))
 
-    def _key_or_place(self, index: int) -> str:
+    def _version_or_place(self, index: int) -> str:
         try:
-            return self.key(index)
+            return self.samples.version(self.row(index))
         except BadSample:
             return self.where(index)
 

@@ -21,12 +21,12 @@ class SplitNames:
         names: what the user says, such as {"test": "holdout"}; None or nothing: the usual names.
     """
 
-    def __init__(self, names: Mapping[str, str | None] | None = None):
-        said = {split: name for split, name in (names or {}).items() if name}
+    def __init__(self, names: Mapping[str, Any] | None = None):
+        said = {split: str(name) for split, name in (names or {}).items() if name is not None}
         unknown = [split for split in said if split not in SPLITS]
         if unknown:
             raise ValueError(f"data.splits.{unknown[0]} is unknown; there are {', '.join(SPLITS)}.")
-        self.said = {str(name): split for split, name in said.items()}
+        self.said = {name: split for split, name in said.items()}
 
     def __contains__(self, name: str) -> bool:
         return name in self.said or ALIASES.get(name.lower()) is not None
@@ -43,36 +43,39 @@ class SplitNames:
         if split is None or split in self.said.values():
             raise ValueError(
                 f"{where}: {name!r} is no known split (train, val, test and their usual other names); "
-                f"say what it is with data.splits.test={name}, or take it away."
+                f"say what it is with data.splits.test={name}, or leave it out (a column by "
+                "data.columns.split=none)."
             )
         return split
 
 
-def make_val(keys: Sequence[str], strata: Sequence[Any], fraction: float, seed: int = 0) -> list[bool]:
+def make_val(
+    keys: Sequence[str], classes: Sequence[Sequence[str]], fraction: float, seed: int = 0
+) -> list[bool]:
     """Which training samples go to the made val part.
 
-    Each sample's hash alone decides, so that it stays where it is when others are added, and the same
-    content is never on both sides. Only a class too small for that gives the sample with the lowest hash, or
-    keeps the one with the highest.
+    Each sample's hash alone decides, so that it stays where it is when others are added, and rows with the
+    same key (content, or id) are never on both sides. Only a class too small for that gives the key with the
+    lowest hash; and no class goes to val as a whole.
 
     Args:
-        keys: what identifies each sample: its content, or its id.
-        strata: the class of each, or None.
+        keys: what identifies each sample.
+        classes: those of each sample; none for numbers and for samples without labels.
         fraction: share of val, more than 0 and less than 1.
         seed: another seed, another split.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"data.val_fraction={fraction} is not between 0 and 1.")
-    shares = [digest_share(seed, key) for key in keys]
-    groups: dict[Any, list[int]] = defaultdict(list)
-    for index, stratum in enumerate(strata):
-        groups[stratum].append(index)
-    chosen = [share < fraction for share in shares]
-    for rows in groups.values():
-        distinct = sorted({shares[i] for i in rows})
-        num_chosen = sum(share < fraction for share in distinct)
-        if len(distinct) > 1 and num_chosen in (0, len(distinct)):
-            limit = distinct[0] if num_chosen == 0 else distinct[-2]
-            for i in rows:
-                chosen[i] = shares[i] <= limit
-    return chosen
+    shares = {key: digest_share(seed, key) for key in keys}
+    members: dict[str, set[str]] = defaultdict(set)  # of each class, and of all together
+    for key, names in zip(keys, classes, strict=True):
+        for name in (*names, ""):
+            members[name].add(key)
+    held = {key for key, share in shares.items() if share < fraction}
+    for name in sorted(members):
+        if len(members[name]) > 1 and not members[name] & held:
+            held.add(min(members[name], key=shares.__getitem__))
+    for name in sorted(members):
+        if members[name] <= held:
+            held.remove(max(members[name], key=shares.__getitem__))
+    return [key in held for key in keys]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unimodal.data.sources.labels import Labels
-from unimodal.data.sources.paths import TABLES, existing
+from unimodal.data.sources.paths import TABLES, existing, inside
 from unimodal.data.sources.reading import read_tables
 from unimodal.data.sources.row_source import Policy, RowSource
 from unimodal.data.sources.splits import SplitNames
@@ -39,21 +39,22 @@ class TableSource(RowSource):
         **policy: Any,
     ):
         files, names = table_files(path, splits or {})
-        base = existing(root) if root else Path(os.path.commonpath([file.parent.resolve() for file in files]))
-        reading = read_tables(files, base, columns or {}, names, allow_outside_root, from_root=bool(root))
+        base = existing(root, "data.root") if root else None
+        reading = read_tables(files, columns or {}, names, allow_outside_root, base, base)
         super().__init__(reading, labels or Labels(), Policy(**policy))
 
 
 def table_files(
-    path: str | Sequence[str] | None, splits: Mapping[str, str | None]
+    path: str | Sequence[str] | None, splits: Mapping[str, Any]
 ) -> tuple[dict[Path, str | None], SplitNames]:
     """The files that are meant, each with its split or None, and what splits are called within them.
 
     Raises:
         ValueError: if there is no such file, or one of no known kind.
     """
-    by_file = {split: name for split, name in splits.items() if name and name.lower().endswith(TABLES)}
-    names = SplitNames({split: name for split, name in splits.items() if split not in by_file})
+    said = {split: str(name) for split, name in splits.items() if name is not None}
+    by_file = {split: name for split, name in said.items() if name.lower().endswith(TABLES)}
+    names = SplitNames({split: name for split, name in said.items() if split not in by_file})
     if by_file:
         return {_table(existing(name)): split for split, name in by_file.items()}, names
     if not path:
@@ -77,6 +78,7 @@ def _expand(path: str) -> list[Path]:
         if place.is_file():
             return [_table(place)]
         files = sorted(file for file in place.iterdir() if file.suffix.lower() in TABLES)
+        files = [Path(inside(place, file.name, str(place))) for file in files]
         if not files:
             raise ValueError(f"{place} holds no table ({', '.join(TABLES)}); files of media are data=folder.")
         return files

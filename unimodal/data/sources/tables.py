@@ -42,9 +42,13 @@ class Rows:
         """How messages call a row."""
         raise NotImplementedError
 
-    def folder(self, index: int) -> str:
-        """Where a row's file names start, relative to the data's root."""
-        return ""
+    def place(self, index: int) -> tuple[Path, Path]:
+        """The folder under which a row's files must lie, and the one that their names are relative to."""
+        raise NotImplementedError
+
+    def block(self, index: int) -> Any:
+        """Rows of the same block are read together."""
+        return 0
 
 
 class Table(Rows):
@@ -55,7 +59,8 @@ class Table(Rows):
         columns: values by name, all of one length.
         lines: the line at which each row ends; None: rows are counted from 0.
         problems: of lines that are no rows.
-        base: where the rows' file names start, relative to the data's root.
+        root: under which the rows' files must lie, resolved.
+        start: the folder that their names are relative to; by default the root.
     """
 
     def __init__(
@@ -64,10 +69,12 @@ class Table(Rows):
         columns: dict[str, Any],
         lines: Sequence[int] | None = None,
         problems: Sequence[str] = (),
-        base: str = "",
+        root: Path = Path(),
+        start: Path | None = None,
     ):
         self.name, self.columns, self.lines = name, columns, lines
-        self.column_names, self.problems, self.base = list(columns), list(problems), base
+        self.column_names, self.problems = list(columns), list(problems)
+        self.root, self.start = root, start or root
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0
@@ -81,15 +88,23 @@ class Table(Rows):
         values = self.columns[name]
         return values.to_pylist() if isinstance(values, pa.ChunkedArray) else list(values)
 
+    def is_plain(self, name: str) -> bool:
+        """Whether a column holds text, numbers and truth values only."""
+        values = self.columns[name]
+        if isinstance(values, pa.ChunkedArray):
+            kinds = (pa.types.is_large_string, pa.types.is_string, pa.types.is_integer, pa.types.is_floating)
+            return any(kind(values.type) for kind in (*kinds, pa.types.is_boolean))
+        return all(value is None or isinstance(value, str | int | float) for value in values)
+
     def where(self, index: int) -> str:
         """File and line, or file and row counted from 0."""
         if self.lines is not None:
             return f"{self.name} line {self.lines[index]}"
         return f"{self.name} row {index}"
 
-    def folder(self, index: int) -> str:
+    def place(self, index: int) -> tuple[Path, Path]:
         """The same for all rows."""
-        return self.base
+        return self.root, self.start
 
 
 class JoinedRows(Rows):
@@ -126,43 +141,51 @@ class JoinedRows(Rows):
         table, inner = self._place(index)
         return table.where(inner)
 
-    def folder(self, index: int) -> str:
-        """Where the row's file names start."""
+    def place(self, index: int) -> tuple[Path, Path]:
+        """Of the row's own table."""
         table, inner = self._place(index)
-        return table.folder(inner)
+        return table.place(inner)
+
+    def block(self, index: int) -> Any:
+        """Blocks do not reach from one table into the next."""
+        table, inner = self._place(index)
+        return self.tables.index(table), table.block(inner)
 
 
 def _column_or_nones(table: Rows, name: str) -> list[Any]:
     return table.column(name) if name in table.column_names else [None] * len(table)
 
 
-def read_table(path: Path, root: Path) -> Table:
+def read_table(path: Path, root: Path | None = None, start: Path | None = None) -> Table:
     """Read a csv, tsv, jsonl or parquet file.
 
     Args:
         path: of the file.
-        root: the data's; file names in the table start at the table's own folder.
+        root: under which the files that rows name must lie; by default the table's own folder.
+        start: the folder that their names are relative to; by default the table's own folder.
 
     Raises:
         ValueError: if it can not be read; names the file, and the line where there is one.
     """
-    suffix, parent = path.suffix.lower(), path.parent.resolve()
-    base = parent.relative_to(root).as_posix() if parent.is_relative_to(root) else ""
+    suffix, folder = path.suffix.lower(), path.resolve().parent
     try:
         if suffix == ".parquet":
-            return _read_parquet(path, base)
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            if suffix in (".jsonl", ".ndjson"):
-                return _collect(path, base, _json_rows(file))
-            return _collect(path, base, _csv_rows(path, file, "\t" if suffix == ".tsv" else ","))
+            table = _read_parquet(path)
+        else:
+            with open(path, encoding="utf-8-sig", newline="") as file:
+                jsonl = suffix in (".jsonl", ".ndjson")
+                table = _collect(path, _json_rows(file) if jsonl else _csv_rows(path, file, suffix))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8.") from error
     except OSError as error:
         raise ValueError(f"{path} can not be read: {error.strerror or error}.") from error
+    table.root, table.start = root or folder, start or folder
+    return table
 
 
-def _csv_rows(path: Path, file: Any, delimiter: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
+def _csv_rows(path: Path, file: Any, suffix: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """Line and row, or line and what is wrong with it."""
+    delimiter = "\t" if suffix == ".tsv" else ","
     reader = csv.reader(file, delimiter=delimiter, strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
@@ -177,7 +200,7 @@ def _csv_rows(path: Path, file: Any, delimiter: str) -> Iterator[tuple[int, dict
                     f"Quote values that contain {delimiter!r}.",
                 )
     except csv.Error as error:
-        yield reader.line_num, f"is no valid csv: {error}. Nothing after it was read."
+        raise ValueError(f"{path} line {reader.line_num} is no valid csv: {error}.") from error
 
 
 def _check_header(path: Path, header: list[str], delimiter: str) -> None:
@@ -206,7 +229,7 @@ def _json_rows(file: Any) -> Iterator[tuple[int, dict[str, Any] | str]]:
         yield line, row if isinstance(row, dict) else f"is no JSON object, but a {type(row).__name__}."
 
 
-def _collect(path: Path, base: str, rows: Iterator[tuple[int, dict[str, Any] | str]]) -> Table:
+def _collect(path: Path, rows: Iterator[tuple[int, dict[str, Any] | str]]) -> Table:
     lines, columns, problems = array("q"), dict[str, _Column](), list[str]()
     for line, row in rows:
         if isinstance(row, str):
@@ -220,7 +243,7 @@ def _collect(path: Path, base: str, rows: Iterator[tuple[int, dict[str, Any] | s
         for name in columns.keys() - row.keys():
             columns[name].append(None)
     finished = {name: column.finish() for name, column in columns.items()}
-    return Table(str(path), finished, lines, problems, base)
+    return Table(str(path), finished, lines, problems)
 
 
 class _Column:
@@ -242,15 +265,17 @@ class _Column:
 
     def _pack(self) -> None:
         assert self.pieces is not None
-        if all(value is None or isinstance(value, str) for value in self.values):
+        try:
+            if not all(value is None or isinstance(value, str) for value in self.values):
+                raise ValueError
             self.pieces.append(pa.array(self.values, pa.large_string()))
             self.values = []
-        else:
+        except ValueError:  # not all text, or half a surrogate pair in it
             self.values = [value for piece in self.pieces for value in piece.to_pylist()] + self.values
             self.pieces = None
 
 
-def _read_parquet(path: Path, base: str) -> Table:
+def _read_parquet(path: Path) -> Table:
     try:
         table = pq.read_table(path, memory_map=True)
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -258,7 +283,7 @@ def _read_parquet(path: Path, base: str) -> Table:
     double = [name for name in table.column_names if table.column_names.count(name) > 1]
     if double:
         raise ValueError(f"{path} has the column {double[0]!r} twice; rename one.")
-    return Table(str(path), {name: table.column(name) for name in table.column_names}, base=base)
+    return Table(str(path), {name: table.column(name) for name in table.column_names})
 
 
 def _plain(value: Any) -> Any:
