@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from unimodal.data.collate import collate
 from unimodal.data.loader import ResumableDataLoader
 from unimodal.data.sampling import Draw, ResumableBatchSampler
+from unimodal.data.sources.base import Source
 from unimodal.data.vocabulary import bpe_vocabulary
 from unimodal.tasks.language_modeling import LanguageModeling
 
@@ -19,7 +20,7 @@ TEXTS = [
 NUM_BYTES = sum(len(text.encode()) for text in TEXTS)
 
 
-class Texts:
+class Texts(Source):
     """What a vocabulary is trained on."""
 
     def split(self, name):

@@ -214,10 +214,10 @@ def test_other_data_is_measured_in_the_checkpoints_classes(trained, photos, conf
     for i in range(24):
         (photos[0] / "light" / f"{i:02}.png").rename(folder / "light" / f"{i:02}.png")
     options = ["data=folder", f"data.path='{folder}'"]
-    assert measured(configure, trained, "train", *options) == 1.0  # alone, light would be class 0
+    assert measured(configure, trained, "val", *options) == 1.0  # alone, light would be class 0
     (folder / "light").rename(folder / "violet")
-    with pytest.raises(ValueError, match="the class violet of train is not known"):
-        measured(configure, trained, "train", *options)
+    with pytest.raises(ValueError, match="the class violet of val is not known"):
+        measured(configure, trained, "val", *options)
 
 
 def test_a_language_model_continues_lines(small_run, configure, tmp_path):
