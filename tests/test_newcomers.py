@@ -106,6 +106,19 @@ def test_all_files_that_can_not_be_read_are_named(tmp_path, capsys):
     assert "data.on_bad_sample=skip" in error
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_can_not_be_decoded_is_named_also_by_a_worker(tmp_path, capsys, workers):  # FAULTS 1
+    for name in ("cat", "dog"):
+        for i in range(20):
+            file = tmp_path / "photos" / name / f"{i}.png"
+            file.write_bytes(file.read_bytes()[:60])
+    typed = [*IMAGE, "data.path=photos", "output=run", "debug=fast", f"loader.num_workers={workers}"]
+    assert run("train", typed) == 1
+    error = capsys.readouterr().err
+    assert ".png: " in error and "data.on_bad_sample=skip leaves it out" in error
+    assert "Traceback" not in error and error.count("\n") == 1
+
+
 def test_check_data_refuses_with_its_exit_status(capsys):
     assert run("check-data", [*IMAGE, "data.path=one", "output=look"]) == 1
     assert "can not be trained on as it is" in capsys.readouterr().out

@@ -38,7 +38,7 @@ def _without_worker(message: str) -> str:
     """What a loader's worker raised comes with its traceback as text; its last error is what counts."""
     if not message.startswith("Caught "):
         return message
-    return re.split(r"\n[\w.]*(?:Error|BadSample): ", message)[-1]
+    return re.split(r"\n[\w.]*(?:Error|BadSample): ", message)[-1].strip()
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -235,3 +235,43 @@ def test_a_language_model_continues_lines(small_run, configure, tmp_path):
     answers = rows_of(tmp_path / "o.csv")
     assert [row["input"] for row in answers] == ["line 1", "line 2"]
     assert all(row["completion"].startswith(row["input"]) for row in answers)
+
+
+def test_what_the_data_says_is_never_interpolated(small_run, configure, tmp_path):
+    rows = [f'"cost ${{x}} {i}","${{oc.env:HOME}}"' if i % 2 else f"costs {i},b" for i in range(40)]
+    (tmp_path / "d.csv").write_text("\n".join(["text,label", *rows]))
+    overrides = ["modality=text", "task=classification", "data=table", f"data.path={tmp_path / 'd.csv'}"]
+    train(small_run(*overrides, "tokenizer=text_character"), tmp_path / "run")
+    (tmp_path / "asked.txt").write_text("cost ${x}\n")
+    ask(
+        configure,
+        tmp_path / "run",
+        f"inputs={tmp_path / 'asked.txt'}",
+        f"output={tmp_path / 'o.csv'}",
+        "top_k=2",
+    )
+    [answer] = rows_of(tmp_path / "o.csv")
+    assert {answer["top_1"], answer["top_2"]} == {"${oc.env:HOME}", "b"}
+
+
+def test_a_regression_is_measured_on_whole_numbers_too(small_run, configure, tmp_path):
+    for name, numbers in (("d", [i / 3 for i in range(40)]), ("other", range(40))):
+        lines = [f"text {i},{number}" for i, number in enumerate(numbers)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *lines]))
+    overrides = ["modality=text", "task=regression", "data=table", f"data.path={tmp_path / 'd.csv'}"]
+    figures = train(small_run(*overrides, "tokenizer=text_byte", "tokenizer.max_len=16"), tmp_path / "run")
+    assert {"val/mae", "val/r2"} <= figures.keys()
+    options = ["data=table", f"data.path={tmp_path / 'other.csv'}", "trainer=cpu"]
+    measured_there = evaluate(configure(f"checkpoint={tmp_path / 'run'}", *options, verb="evaluate"))
+    assert measured_there["val/mae"] > 0
+
+
+def test_several_classes_a_sample_from_end_to_end(small_run, configure, tmp_path):
+    rows = [f"text {i},{'a|b' if i % 3 == 0 else 'a' if i % 3 == 1 else 'b'}" for i in range(60)]
+    (tmp_path / "d.csv").write_text("\n".join(["text,label", *rows]))
+    overrides = ["modality=text", "task=classification", "data=table", f"data.path={tmp_path / 'd.csv'}"]
+    figures = train(small_run(*overrides, "tokenizer=text_byte", "tokenizer.max_len=16"), tmp_path / "run")
+    assert {"val/map", "val/micro_f1", "val/macro_f1"} <= figures.keys()
+    ask(configure, tmp_path / "run", f"inputs={tmp_path / 'd.csv'}", f"output={tmp_path / 'o.csv'}")
+    answers = rows_of(tmp_path / "o.csv")
+    assert len(answers) == 60 and answers[0]["label"] == "a|b" and "prediction" in answers[0]
