@@ -44,7 +44,8 @@ def test_classes_are_no_numbers():
     with pytest.raises(ValueError) as error:
         targets.target_names(Given([], ["a", "b", "c", "d"]))
     assert str(error.value) == (
-        "the labels are classes (a, b, c, ...); use task=classification, or data.labels.kind=number."
+        "the labels are classes (a, b, c, ...); if they are numbers set data.labels.kind=number, "
+        "else use task=classification."
     )
 
 

@@ -62,7 +62,8 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
         if drop_last and num_examples < batch_size * world_size:
             raise ValueError(
                 f"the training part has {num_examples} examples, fewer than one batch on each process "
-                f"({batch_size} x {world_size}); lower loader.batch_size."
+                f"({batch_size} x {world_size}); lower loader.batch_size, such as to "
+                f"{max(num_examples // (4 * world_size), 1)}."
             )
         if weights is not None and len(weights) != num_examples:
             raise ValueError(f"there are {len(weights)} weights for {num_examples} examples.")

@@ -26,8 +26,8 @@ def target_names(source: Source) -> list[str]:
     """
     if source.class_names:
         raise ValueError(
-            f"the labels are classes ({shown(source.class_names)}); use task=classification, "
-            "or data.labels.kind=number."
+            f"the labels are classes ({shown(source.class_names)}); if they are numbers set "
+            "data.labels.kind=number, else use task=classification."
         )
     if not source.target_names:
         raise ValueError(f"the data has no numbers to predict; {source.label_hint}.")

@@ -42,13 +42,14 @@ class Columns:
     text_files: bool = False
 
 
-def choose(rows: Rows, said: Mapping[str, Any], name: str) -> Columns:
+def choose(rows: Rows, said: Mapping[str, Any], name: str, key: str = "data.columns") -> Columns:
     """Settle the columns.
 
     Args:
         rows: whose columns.
         said: `data.columns`: a column by role, a list of columns for `label`, `none` for no such column.
         name: of the data, for messages.
+        key: what the user sets to say it.
 
     Raises:
         ValueError: if a named column is missing, or nothing can be read; names the columns there are.
@@ -68,7 +69,7 @@ def choose(rows: Rows, said: Mapping[str, Any], name: str) -> Columns:
     if not media:
         raise ValueError(
             f"{name} has no column that can be read; it has {', '.join(rows.column_names) or 'none'}. "
-            "Say which it is, such as data.columns.text=NAME or data.columns.image=NAME."
+            f"Say which it is, such as {key}.text=NAME or {key}.image=NAME."
         )
     label = both.get("label", [])
     labels = [label] if isinstance(label, str) else list(label)

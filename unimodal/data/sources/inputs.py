@@ -2,6 +2,7 @@
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,9 @@ def _folder(root: Path, field: str, allow_outside: bool) -> Inputs:
     scan = Scan(root, allow_outside)
     names = [name for name in scan.walk(root) if field_of(name) == field]
     if not names:
-        kinds = "; ".join([*scan.notes(), *scan.problems[:3]]) or "nothing else either"
+        others = Counter(field_of(name) for name in scan.walk(root))
+        there = [", ".join(f"{count} {kind}" for kind, count in others.most_common())] if others else []
+        kinds = "; ".join([*there, *scan.notes(), *scan.problems[:3]]) or "it is empty"
         raise ValueError(f"inputs={root} holds no {field} files ({kinds}).")
     return _of_names(root, names, field, allow_outside, scan.problems)
 
@@ -110,7 +113,7 @@ def _table(path: Path, field: str, columns: Mapping[str, Any], allow_outside: bo
     if not len(table):
         raise ValueError(f"inputs={path} has no rows.")
     said = {role: column for role, column in columns.items() if column is not None}
-    chosen = choose(table, {"label": "none", "split": "none", **said}, str(path))
+    chosen = choose(table, {"label": "none", "split": "none", **said}, str(path), "columns")
     if field not in chosen.media:
         raise ValueError(
             f"inputs={path} has no column for {field}; it has {', '.join(table.column_names)}. "
