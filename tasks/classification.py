@@ -25,6 +25,8 @@ class Classification(PooledTask):
         label_smoothing: share of a single label that is spread over all classes, in training.
         head_norm: a LayerNorm before the linear layer.
         causal: read the sample with causal attention, as a language model does.
+        head_bias: of the linear layer; stock language models that classify have none.
+        head_norm_eps: epsilon of the norm; AST's is the block's.
     """
 
     def __init__(
@@ -37,6 +39,8 @@ class Classification(PooledTask):
         label_smoothing: float = 0.0,
         head_norm: bool = False,
         causal: bool = False,
+        head_bias: bool = True,
+        head_norm_eps: float = 1e-5,
     ):
         if len(class_names) < 2:
             raise ValueError(f"classification needs two classes or more; the data has {list(class_names)}.")
@@ -46,7 +50,7 @@ class Classification(PooledTask):
             if multilabel
             else SingleLabel(class_names, class_weights, label_smoothing)
         )
-        super().__init__(model, objective, len(class_names), pooling, head_norm, causal)
+        super().__init__(model, objective, len(class_names), pooling, head_norm, causal, head_bias, head_norm_eps)
         self.class_names, self.multilabel = list(class_names), multilabel
 
     def probabilities(self, logits: Tensor) -> Tensor:

@@ -25,6 +25,8 @@ class PooledTask(Task):
         pooling: from tokens [B, N, D] to vectors [B, D].
         head_norm: a LayerNorm before the linear layer.
         causal: read the sample with causal attention, as a language model does.
+        head_bias: of the linear layer; stock language models that classify have none.
+        head_norm_eps: epsilon of that norm; AST's is the block's.
     """
 
     def __init__(
@@ -35,15 +37,17 @@ class PooledTask(Task):
         pooling: nn.Module,
         head_norm: bool = False,
         causal: bool = False,
+        head_bias: bool = True,
+        head_norm_eps: float = 1e-5,
     ):
         super().__init__(model)
         self.objective, self.pooling, self.causal = objective, pooling, causal
         self.monitor, self.mode = objective.monitor, objective.mode
         dim = model.backbone.dim
-        self.head_norm = nn.LayerNorm(dim) if head_norm else nn.Identity()
-        self.head = nn.Linear(dim, num_outputs)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head_norm = nn.LayerNorm(dim, head_norm_eps) if head_norm else nn.Identity()
+        self.head = nn.Linear(dim, num_outputs, bias=head_bias)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
         self.shown: list[str] = []
 
     @staticmethod

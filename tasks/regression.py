@@ -21,6 +21,8 @@ class Regression(PooledTask):
         loss: from two [B, K] to the loss of each entry [B, K], such as `nn.HuberLoss(reduction="none")`.
         head_norm: a LayerNorm before the linear layer.
         causal: read the sample with causal attention, as a language model does.
+        head_bias: of the linear layer; stock language models that classify have none.
+        head_norm_eps: epsilon of the norm; AST's is the block's.
     """
 
     def __init__(
@@ -33,9 +35,11 @@ class Regression(PooledTask):
         loss: nn.Module,
         head_norm: bool = False,
         causal: bool = False,
+        head_bias: bool = True,
+        head_norm_eps: float = 1e-5,
     ):
         objective = Numeric(target_names, target_mean, target_std, loss)
-        super().__init__(model, objective, len(target_names), pooling, head_norm, causal)
+        super().__init__(model, objective, len(target_names), pooling, head_norm, causal, head_bias, head_norm_eps)
         self.target_names = list(target_names)
 
     def predict(self, logits: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ class Tokenizer(nn.Module):
     Args:
         dim: the shared width.
         num_prefix_tokens: learned tokens before the sequence; the first serves as CLS, others as registers.
-        num_positions: size of the table of learned absolute positions, 0 for none.
+        num_positions: of the learned absolute positions, 0 for none; prefix tokens then have some too.
 
     Attributes:
         input_key: the key of the batch that it reads; the batch must also hold `KEY_mask` where KEY is
@@ -30,21 +30,22 @@ class Tokenizer(nn.Module):
 
     def __init__(self, dim: int, num_prefix_tokens: int = 0, num_positions: int = 0):
         super().__init__()
-        self.dim = dim
+        self.dim, self.num_positions, self.num_prefix_tokens = dim, num_positions, num_prefix_tokens
         self.prefix = nn.Parameter(0.02 * torch.randn(num_prefix_tokens, dim)) if num_prefix_tokens else None
-        self.position_table = nn.Parameter(0.02 * torch.randn(num_positions, dim)) if num_positions else None
+        rows = num_prefix_tokens + num_positions  # prefix first, as in the stock classes
+        self.position_table = nn.Parameter(0.02 * torch.randn(rows, dim)) if num_positions else None
 
     @property
     def position_grid(self) -> tuple[int, ...]:
-        """Axis sizes of the table of learned positions, slowest first; a grid has more than one."""
-        return () if self.position_table is None else (len(self.position_table),)
+        """Axis sizes of the learned positions, without the prefix, slowest first; a grid has several."""
+        return (self.num_positions,) if self.num_positions else ()
 
     def tokenize(self, batch: Batch) -> TokenSequence:
         """The modality's own tokens, without prefix and learned positions."""
         raise NotImplementedError
 
     def position_index(self, tokens: TokenSequence) -> Tensor:
-        """Which row of the table belongs to which token: int [N] or [B, N]."""
+        """The place of each token, prefix not counted: int [N] or [B, N]."""
         return torch.arange(tokens.embeds.shape[1], device=tokens.embeds.device)
 
     def forward(self, batch: Batch) -> TokenSequence:
@@ -57,12 +58,15 @@ class Tokenizer(nn.Module):
         if self.input_key not in batch:
             raise ValueError(f'batch has no "{self.input_key}"; it has {", ".join(batch)}.')
         tokens = self.tokenize(batch)
+        prefix = self.prefix
         if self.position_table is not None:
             tokens = tokens.with_embeds(tokens.embeds + self._learned_positions(tokens, self.position_table))
-        return tokens if self.prefix is None else self._with_prefix(tokens, self.prefix)
+            if prefix is not None:
+                prefix = prefix + self.position_table[: self.num_prefix_tokens]
+        return tokens if prefix is None else self._with_prefix(tokens, prefix)
 
     def _learned_positions(self, tokens: TokenSequence, table: Tensor) -> Tensor:
-        index, have = self.position_index(tokens), table.shape[0]
+        index, have = self.position_index(tokens), self.num_positions
         num = tokens.embeds.shape[1]
         if index.device.type == "cpu" and index.numel():  # elsewhere asking would wait for the device
             num = max(num, int(index.max()) + 1)
@@ -71,7 +75,7 @@ class Tokenizer(nn.Module):
                 f"the input has {num} tokens, learned positions only {have}; "
                 "make the tokenizer's size larger."
             )
-        return table[index]
+        return table[self.num_prefix_tokens + index]
 
     def _with_prefix(self, tokens: TokenSequence, prefix: Tensor) -> TokenSequence:
         if tokens.segments is not None:
@@ -89,11 +93,12 @@ class Tokenizer(nn.Module):
         )
 
 
-def projection(in_features: int, dim: int) -> nn.Linear:
+def projection(in_features: int, dim: int, bias: bool = True) -> nn.Linear:
     """The linear map from one patch or frame to the shared width."""
-    linear = nn.Linear(in_features, dim)
+    linear = nn.Linear(in_features, dim, bias=bias)
     nn.init.trunc_normal_(linear.weight, std=in_features**-0.5)
-    nn.init.zeros_(linear.bias)
+    if bias:
+        nn.init.zeros_(linear.bias)
     return linear
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from math import pi
 from typing import Any
 
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from unimodal.tokenizers.base import Tokenizer, check_multiple, check_positive, pair, projection
 from unimodal.tokenizers.pixels import Normalise, check_size, grid
+from unimodal.tokenizers.sincos import check_one_kind, sincos_2d
 from unimodal.types import Batch, TokenSequence, full_mask
 
 HALF = (0.5, 0.5, 0.5)
@@ -45,6 +47,12 @@ class ImagePatchTokenizer(Tokenizer):
         std: likewise.
         num_prefix_tokens: learned tokens before the patches.
         learned_positions: add a learned vector for each place.
+        sincos_positions: add a fixed vector for each place, sines and cosines of row and column.
+        centred_positions: rotary coordinates run from -2 pi to 2 pi over the image, whatever its size, as in
+            DINOv3 (arXiv 2508.10104), instead of counting patches.
+        bias: of the linear map.
+        norm_eps: of an RMS norm of the patches' embeddings before positions, as in AIMv2 (arXiv 2411.14402);
+            None: no norm.
     """
 
     input_key = "pixel_values"
@@ -58,15 +66,22 @@ class ImagePatchTokenizer(Tokenizer):
         std: tuple[float, float, float] = HALF,
         num_prefix_tokens: int = 0,
         learned_positions: bool = False,
+        sincos_positions: bool = False,
+        centred_positions: bool = False,
+        bias: bool = True,
+        norm_eps: float | None = None,
     ):
+        check_one_kind(learned_positions, sincos_positions)
         height, width = pair(image_size, "tokenizer.image_size")
         for side in (height, width):
             check_multiple("tokenizer.image_size", side, "tokenizer.patch_size", patch_size)
         num_patches = (height // patch_size) * (width // patch_size)
         super().__init__(dim, num_prefix_tokens, num_patches if learned_positions else 0)
         self.preprocess, self.patch_size = ImagePreprocess((height, width)), patch_size
+        self.sincos_positions, self.centred_positions = sincos_positions, centred_positions
         self.normalise = Normalise(mean, std)
-        self.project = projection(3 * patch_size**2, dim)
+        self.project = projection(3 * patch_size**2, dim, bias)
+        self.norm = nn.Identity() if norm_eps is None else nn.RMSNorm(dim, norm_eps)
 
     @property
     def position_grid(self) -> tuple[int, ...]:
@@ -80,10 +95,15 @@ class ImagePatchTokenizer(Tokenizer):
         check_size("pixel_values", pixels.shape[2:], self.preprocess.image_size, "tokenizer.image_size")
         patches = pixels.unfold(2, p, p).unfold(3, p, p)  # [B, 3, H / p, W / p, p, p]
         rows, columns = patches.shape[2:4]
-        embeds = self.project(patches.permute(0, 2, 3, 1, 4, 5).reshape(len(pixels), rows * columns, -1))
-        return TokenSequence(
-            embeds, full_mask(embeds), grid(1, rows, columns, device=pixels.device), padded=False
-        )
+        flat = patches.permute(0, 2, 3, 1, 4, 5).reshape(len(pixels), rows * columns, -1)
+        embeds = self.norm(self.project(flat))
+        if self.sincos_positions:
+            embeds = embeds + sincos_2d(rows, columns, self.dim, embeds.device).to(embeds.dtype)
+        positions = grid(1, rows, columns, device=pixels.device)
+        if self.centred_positions:
+            sizes = positions.new_tensor((1, rows, columns))
+            positions = 2 * pi * (2 * (positions + 0.5) / sizes - 1)
+        return TokenSequence(embeds, full_mask(embeds), positions, padded=False)
 
 
 class ImageConvTokenizer(Tokenizer):

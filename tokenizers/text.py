@@ -70,10 +70,13 @@ class TextTokenizer(Tokenizer):
     Args:
         dim: the shared width.
         vocabulary: `tokenizer`, the text of a `tokenizer.json`, and `eos_token`. In a yaml this is a function
-            of the training data; its result takes its place before the model is built.
+            of the training data; its result takes its place before the model is built. None: the model reads
+            ids that something else has made, and there is no `preprocess`.
         max_len: tokens kept of one text; the context of a language model.
         num_prefix_tokens: learned tokens before the text.
         learned_positions: add a learned vector for each place.
+        vocab_size: rows of the embedding, by default as many as the vocabulary has ids; stock models often
+            have more.
     """
 
     input_key = "input_ids"
@@ -81,20 +84,19 @@ class TextTokenizer(Tokenizer):
     def __init__(
         self,
         dim: int,
-        vocabulary: Mapping[str, str],
+        vocabulary: Mapping[str, str] | None,
         max_len: int = 256,
         num_prefix_tokens: int = 0,
         learned_positions: bool = False,
+        vocab_size: int | None = None,
     ):
         check_positive(max_len=max_len)
         super().__init__(dim, num_prefix_tokens, max_len if learned_positions else 0)
-        self.preprocess = TextPreprocess(vocabulary["tokenizer"], vocabulary["eos_token"], max_len)
-        if self.preprocess.fast.token_to_id(self.preprocess.eos_token) is None:
-            raise ValueError(
-                f"the vocabulary has no token {self.preprocess.eos_token!r}; "
-                "set tokenizer.vocabulary.eos_token."
-            )
-        self.vocab_size = 1 + max(self.preprocess.fast.get_vocab().values())  # ids may have holes
+        self.vocab_size = vocab_size or 0
+        if vocabulary is not None:
+            self.preprocess = TextPreprocess(vocabulary["tokenizer"], vocabulary["eos_token"], max_len)
+            self.vocab_size = _num_rows(self.preprocess, vocab_size)
+        check_positive(vocab_size=self.vocab_size)
         self.embedding = nn.Embedding(self.vocab_size, dim)
         nn.init.normal_(self.embedding.weight, std=0.02)
 
@@ -120,3 +122,15 @@ class TextTokenizer(Tokenizer):
     def position_index(self, tokens: TokenSequence) -> Tensor:
         """The place of each token in its text, [B or 1, N]."""
         return tokens.positions[..., 0].long()
+
+
+def _num_rows(preprocess: TextPreprocess, vocab_size: int | None) -> int:
+    """Of the embedding; raises where the vocabulary does not fit."""
+    if preprocess.fast.token_to_id(preprocess.eos_token) is None:
+        raise ValueError(
+            f"the vocabulary has no token {preprocess.eos_token!r}; set tokenizer.vocabulary.eos_token."
+        )
+    least = 1 + max(preprocess.fast.get_vocab().values())  # ids may have holes
+    if vocab_size is not None and vocab_size < least:
+        raise ValueError(f"tokenizer.vocab_size={vocab_size} is less than the vocabulary's {least} ids.")
+    return vocab_size or least

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from unimodal.tokenizers.base import Tokenizer, check_multiple, check_positive, pair, projection
 from unimodal.tokenizers.image import HALF
 from unimodal.tokenizers.pixels import Normalise, check_size, grid
+from unimodal.tokenizers.sincos import check_one_kind, sincos_1d
 from unimodal.types import Batch, TokenSequence, full_mask
 
 
@@ -46,6 +47,8 @@ class VideoTubeletTokenizer(Tokenizer):
         std: likewise.
         num_prefix_tokens: learned tokens before the tubelets.
         learned_positions: add a learned vector for each place.
+        sincos_positions: add a fixed vector for each place, sines and cosines of its number (VideoMAE, Tong et
+            al. 2022, arXiv 2203.12602).
     """
 
     input_key = "pixel_values_videos"
@@ -61,7 +64,9 @@ class VideoTubeletTokenizer(Tokenizer):
         std: tuple[float, float, float] = HALF,
         num_prefix_tokens: int = 0,
         learned_positions: bool = False,
+        sincos_positions: bool = False,
     ):
+        check_one_kind(learned_positions, sincos_positions)
         height, width = pair(image_size, "tokenizer.image_size")
         check_multiple("tokenizer.num_frames", num_frames, "tokenizer.tubelet_size", tubelet_size)
         for side in (height, width):
@@ -70,6 +75,7 @@ class VideoTubeletTokenizer(Tokenizer):
         super().__init__(dim, num_prefix_tokens, num_tubelets if learned_positions else 0)
         self.preprocess = VideoPreprocess(num_frames, (height, width))
         self.tubelet_size, self.patch_size = tubelet_size, patch_size
+        self.sincos_positions = sincos_positions
         self.normalise = Normalise(mean, std)
         self.project = projection(3 * tubelet_size * patch_size**2, dim)
 
@@ -89,6 +95,8 @@ class VideoTubeletTokenizer(Tokenizer):
         sizes = tubelets.shape[2:5]
         flat = tubelets.permute(0, 2, 3, 4, 1, 5, 6, 7).reshape(len(pixels), sizes.numel(), -1)
         embeds = self.project(flat)
+        if self.sincos_positions:
+            embeds = embeds + sincos_1d(embeds.shape[1], self.dim, embeds.device).to(embeds.dtype)
         return TokenSequence(embeds, full_mask(embeds), grid(*sizes, device=pixels.device), padded=False)
 
 

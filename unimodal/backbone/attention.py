@@ -28,6 +28,7 @@ class Attention(nn.Module):
         self.query_norm = make_norm(head_dim, config) if config.qk_norm else nn.Identity()
         self.key_norm = make_norm(head_dim, config) if config.qk_norm else nn.Identity()
         self.out = nn.Linear(num_heads * head_dim, dim, bias=config.out_bias)
+        self.attend = attend  # exports put their own in its place
 
     def forward(
         self,
@@ -46,7 +47,7 @@ class Attention(nn.Module):
             q, k = rotate(q, rotation), rotate(k, rotation)
         if cache is not None:
             k, v = cache.append(layer_idx, k, v)
-        return self.out(attend(q, k, v, mask, is_causal).transpose(1, 2).flatten(2))
+        return self.out(self.attend(q, k, v, mask, is_causal).transpose(1, 2).flatten(2))
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # [B, H, N, head_dim]

@@ -26,6 +26,10 @@ class BlockConfig:
         layer_scale: initial factor of a learned scale per channel on each branch, or None.
         residual_init: `zero` makes every block the identity at initialisation; `normal` does not.
         rope_theta: base of the rotary embedding, or None for no rotation.
+        rope_sliding_theta: base in blocks with a sliding window (ModernBERT, arXiv 2412.13663), by default the
+            same.
+        rope_layout: `interleaved` deals frequencies to the three axes in turn; `planar` gives the first half
+            to height, the second to width, each the whole range (DINOv3, arXiv 2508.10104).
     """
 
     norm: Literal["rms", "layer"] = "rms"
@@ -41,12 +45,16 @@ class BlockConfig:
     layer_scale: float | None = None
     residual_init: Literal["zero", "normal"] = "zero"
     rope_theta: float | None = 10_000.0
+    rope_sliding_theta: float | None = None
+    rope_layout: Literal["interleaved", "planar"] = "interleaved"
 
     def __post_init__(self):
         if self.norm not in ("rms", "layer"):
             raise ValueError(f"block.norm={self.norm!r} is not one of rms, layer.")
         if self.residual_init not in ("zero", "normal"):
             raise ValueError(f"block.residual_init={self.residual_init!r} is not one of zero, normal.")
+        if self.rope_layout not in ("interleaved", "planar"):
+            raise ValueError(f"block.rope_layout={self.rope_layout!r} is not one of interleaved, planar.")
         if self.act not in ACT2FN:
             raise ValueError(f"block.act={self.act!r} is no activation of transformers; silu and gelu are.")
         if not isinstance(self.qkv_bias, bool) and len(self.qkv_bias) != 3:

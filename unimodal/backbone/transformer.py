@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,10 @@ from unimodal.backbone.cache import KVCache
 from unimodal.backbone.config import BlockConfig
 from unimodal.backbone.masks import EVERYWHERE, Visibility, attention_mask
 from unimodal.backbone.norms import make_norm
-from unimodal.backbone.rope import rotation
+from unimodal.backbone.rope import Rotation, rotation
 from unimodal.types import TokenSequence
 
-LAYER_TYPES = ("full", "sliding")
+LAYER_TYPES = ("full", "sliding", "unrotated")
 
 
 class Transformer(nn.Module):
@@ -31,9 +31,12 @@ class Transformer(nn.Module):
         head_dim: width of a head, by default dim / num_heads.
         num_registers: learned memory tokens before the sequence, dropped again at the end
             (Darcet et al. 2023, arXiv 2309.16588).
-        layer_types: for each block `full` or `sliding`, by default all full.
+        layer_types: for each block `full`, `sliding` or `unrotated`, which is full without rotary positions
+            (SmolLM3), by default all full.
         window: how many tokens on either side a sliding block sees.
         final_norm: False leaves the stream as the last block wrote it.
+        input_norm: `before` is a norm before the first block (CLIP), `instead` one that takes the place of the
+            first block's attention norm (ModernBERT).
         checkpointing: recompute each block in the backward pass, for less memory.
     """
 
@@ -50,6 +53,7 @@ class Transformer(nn.Module):
         window: int | None = None,
         final_norm: bool = True,
         checkpointing: bool = False,
+        input_norm: Literal["before", "instead"] | None = None,
     ):
         super().__init__()
         _check_at_least(
@@ -61,14 +65,14 @@ class Transformer(nn.Module):
         config = block or BlockConfig()
         self.dim, self.config, self.window, self.checkpointing = dim, config, window, checkpointing
         self.head_dim = head_dim or dim // num_heads
-        if config.rope_theta and self.head_dim % 2:
-            raise ValueError(
-                f"rotary positions need an even head_dim, not {self.head_dim}; change backbone.num_heads."
-            )
+        _check_rope(config, self.head_dim)
         self.layer_types = _checked_layer_types(layer_types, depth, window)
         sizes = (dim, num_heads, num_kv_heads or num_heads, self.head_dim, config.mlp_dim(dim))
         self.registers = nn.Parameter(torch.empty(num_registers, dim)) if num_registers else None
         self.blocks = nn.ModuleList(Block(*sizes, config) for _ in range(depth))
+        self.input_norm = _make_input_norm(dim, config, input_norm)
+        if input_norm == "instead":
+            cast(Block, self.blocks[0]).attention_norm = nn.Identity()
         self.norm = make_norm(dim, config) if final_norm else nn.Identity()
         initialise(self)
 
@@ -95,19 +99,28 @@ class Transformer(nn.Module):
         x, prefix = self._with_registers(tokens, prefix, cache)
         see = _visibility(x, causal, prefix, cache)
         masks = {kind: attention_mask(see, self._window(kind)) for kind in set(self.layer_types)}
-        theta, stream = self.config.rope_theta, x.embeds
-        turned = rotation(x.positions, self.head_dim, theta, _compute_dtype(stream)) if theta else None
+        turned = {kind: self._rotation(x, kind) for kind in set(self.layer_types)}
+        stream = self.input_norm(x.embeds)
         for layer_idx, (block, kind) in enumerate(zip(self.blocks, self.layer_types, strict=True)):
             if self.checkpointing and self.training and cache is None:
-                stream = checkpoint(block, stream, turned, *masks[kind], use_reentrant=False)
+                stream = checkpoint(block, stream, turned[kind], *masks[kind], use_reentrant=False)
             else:
-                stream = block(stream, turned, *masks[kind], cache, layer_idx)
+                stream = block(stream, turned[kind], *masks[kind], cache, layer_idx)
         if cache is not None:
             cache.length += x.embeds.shape[1]
         return tokens.with_embeds(self.norm(stream[:, -tokens.embeds.shape[1] :]))
 
     def _window(self, kind: str) -> int | None:
         return self.window if kind == "sliding" else None
+
+    def _rotation(self, x: TokenSequence, kind: str) -> Rotation | None:
+        config, theta = self.config, self.config.rope_theta
+        if theta is None or kind == "unrotated":
+            return None
+        if kind == "sliding":
+            theta = config.rope_sliding_theta or theta
+        planar = config.rope_layout == "planar"
+        return rotation(x.positions, self.head_dim, theta, _compute_dtype(x.embeds), planar)
 
     def _with_registers(
         self, x: TokenSequence, prefix: Tensor | None, cache: KVCache | None
@@ -170,6 +183,20 @@ def _compute_dtype(stream: Tensor) -> torch.dtype:
 def _visibility(x: TokenSequence, causal: bool, prefix: Tensor | None, cache: KVCache | None) -> Visibility:
     keys, padded = (x.mask, x.padded) if cache is None else cache.extend(x.mask, x.padded)
     return Visibility(keys, padded, causal, prefix, x.segments, x.embeds.shape[1])
+
+
+def _make_input_norm(dim: int, config: BlockConfig, input_norm: str | None) -> nn.Module:
+    if input_norm not in (None, "before", "instead"):
+        raise ValueError(f"backbone.input_norm={input_norm!r} is not one of before, instead, null.")
+    return nn.Identity() if input_norm is None else make_norm(dim, config)
+
+
+def _check_rope(config: BlockConfig, head_dim: int) -> None:
+    even = 4 if config.rope_layout == "planar" else 2
+    if config.rope_theta and head_dim % even:
+        raise ValueError(
+            f"rotary positions need a multiple of {even} as head_dim, not {head_dim}; change backbone.num_heads."
+        )
 
 
 def _check_at_least(least: int, **sizes: int | None) -> None:

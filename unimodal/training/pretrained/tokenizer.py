@@ -63,7 +63,10 @@ def _fit_positions(tokenizer: Any, name: str, report: Report) -> None:
     with torch.random.fork_rng(devices=[]):  # only its grid is asked for
         before = make(report.origin.config["tokenizer"])
     old, new = before.position_grid, tokenizer.position_grid
-    report.tensors[name] = resize_positions(report.origin.weights[name], old, new)
+    table, fresh = report.origin.weights[name], tokenizer.position_table.detach()
+    there, here = before.num_prefix_tokens, tokenizer.num_prefix_tokens
+    prefix = table[:there] if there == here else fresh[:here]
+    report.tensors[name] = torch.cat((prefix, resize_positions(table[there:], old, new)))
     if old != new:
         sizes = (" x ".join(map(str, grid)) for grid in (old, new))
         report.notes.append("  {}: resized from {} to {}".format(short(name), *sizes))

@@ -1,0 +1,1 @@
+"""Hugging Face interchange: folders that transformers loads, and folders that it wrote."""
