@@ -41,12 +41,14 @@ class Task(L.LightningModule):
         monitor: the figure that says which checkpoint is best.
         mode: `min` or `max`, which of two such figures is better.
         generates: whether the task answers a text by continuing it (`complete`).
+        causal: a token sees only what stands before it.
         optimization: from a task to what `configure_optimizers` returns; set by training.
     """
 
     monitor: str = "val/loss"
     mode: str = "min"
     generates: bool = False
+    causal: bool = False
 
     def __init__(self, model: Unimodal):
         super().__init__()
@@ -79,9 +81,17 @@ class Task(L.LightningModule):
         """A few outputs to look at after validation; none by default."""
         return []
 
+    def encode(self, batch: Batch) -> TokenSequence:
+        """The tokens as the task reads them, [B, N, D]."""
+        return self.model(batch, causal=self.causal)
+
     def vectors(self, batch: Batch) -> Tensor:
         """One vector a sample, [B, D]; by default the mean of its tokens."""
-        return MeanPooling()(self.model(batch))
+        return MeanPooling()(self.encode(batch))
+
+    def outputs(self, batch: Batch) -> Tensor:
+        """What an exported model gives for a batch without labels; by default its tokens, [B, N, D]."""
+        return self.encode(batch).embeds
 
     def complete(self, prompts: list[str], max_new_tokens: int, seed: int = 0) -> list[str]:
         """Continue each prompt; only where the task `generates`."""

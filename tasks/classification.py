@@ -50,7 +50,9 @@ class Classification(PooledTask):
             if multilabel
             else SingleLabel(class_names, class_weights, label_smoothing)
         )
-        super().__init__(model, objective, len(class_names), pooling, head_norm, causal, head_bias, head_norm_eps)
+        super().__init__(
+            model, objective, len(class_names), pooling, head_norm, causal, head_bias, head_norm_eps
+        )
         self.class_names, self.multilabel = list(class_names), multilabel
 
     def probabilities(self, logits: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from unimodal.data.windows import TokenWindows
 from unimodal.model import Unimodal
 from unimodal.tasks.base import Output, Task
 from unimodal.tasks.generation import Sampler, generate
-from unimodal.tasks.pooling import MeanPooling
 from unimodal.types import IGNORED, Batch
 
 
@@ -36,6 +35,7 @@ class LanguageModeling(Task):
     """
 
     generates = True
+    causal = True
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class LanguageModeling(Task):
         inputs = {"input_ids": batch["input_ids"][:, :-1]}
         if "attention_mask" in batch:
             inputs["attention_mask"] = batch["attention_mask"][:, :-1]
-        tokens = self.model(inputs, causal=True)
+        tokens = self.encode(inputs)
         labels = batch["labels"][:, 1:]
         logits = self.head(tokens.embeds[:, -labels.shape[1] :]).float()
         count = (labels != IGNORED).sum()
@@ -107,9 +107,9 @@ class LanguageModeling(Task):
         sampler = Sampler(**self.sampling, seed=seed)
         return [self._complete(prompt, max_new_tokens, sampler) for prompt in prompts]
 
-    def vectors(self, batch: Batch) -> Tensor:
-        """The mean of the tokens, each of which has seen those before it, [B, D]."""
-        return MeanPooling()(self.model(batch, causal=True))
+    def outputs(self, batch: Batch) -> Tensor:
+        """Logits of the token after each, [B, N, V]."""
+        return self.head(self.encode(batch).embeds).float()
 
     def samples(self) -> list[str]:
         """The prompt's continuations."""

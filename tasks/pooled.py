@@ -63,14 +63,18 @@ class PooledTask(Task):
 
     def forward(self, batch: Batch) -> Output:
         """`labels` int [B] or float [B, C or K]; logits [B, C or K]."""
-        tokens = self.model(batch, causal=self.causal)
+        tokens = self.encode(batch)
         logits = self._logits(self.pooling(tokens))
         total, count = self.objective.loss(logits, batch["labels"])
         return Output(total / count.clamp_min(1e-12), count, logits, tokens)  # no row counts: 0 / 1e-12
 
     def vectors(self, batch: Batch) -> Tensor:
         """The pooled tokens, [B, D]."""
-        return self.pooling(self.model(batch, causal=self.causal))
+        return self.pooling(self.encode(batch))
+
+    def outputs(self, batch: Batch) -> Tensor:
+        """The logits, [B, C or K]."""
+        return self._logits(self.vectors(batch))
 
     def answer(self, batch: Batch, top_k: int = 1) -> list[dict[str, Any]]:
         """What the objective says of each sample; needs no labels."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from unimodal.model import Unimodal
 from unimodal.tasks.numeric import Numeric
 from unimodal.tasks.pooled import PooledTask
+from unimodal.types import Batch
 
 
 class Regression(PooledTask):
@@ -39,8 +40,14 @@ class Regression(PooledTask):
         head_norm_eps: float = 1e-5,
     ):
         objective = Numeric(target_names, target_mean, target_std, loss)
-        super().__init__(model, objective, len(target_names), pooling, head_norm, causal, head_bias, head_norm_eps)
+        super().__init__(
+            model, objective, len(target_names), pooling, head_norm, causal, head_bias, head_norm_eps
+        )
         self.target_names = list(target_names)
+
+    def outputs(self, batch: Batch) -> Tensor:
+        """The numbers in the data's units, [B, K]."""
+        return self.predict(super().outputs(batch))
 
     def predict(self, logits: Tensor) -> Tensor:
         """The numbers in the data's units, [B, K] -> [B, K]."""

@@ -133,6 +133,25 @@ def test_every_modality_trains_with_every_block(configure, option, block):
     _loss_and_gradient(configure(*TINY, f"modality={option}", f"block={block}", "loader.batch_size=2"))
 
 
+@pytest.mark.parametrize("verb", ["train", "check-data"])
+@pytest.mark.parametrize(
+    ("overrides", "wanted"),
+    [
+        (("block=classic",), "AudioSpectrogramTokenizer"),
+        (("block=modern",), "AudioFrameTokenizer"),
+        (("block=classic", "tokenizer=audio_patch"), "AudioPatchTokenizer"),
+        (("block=classic", "experiment=sounds"), "AudioFrameTokenizer"),
+    ],
+)
+def test_the_classic_block_takes_asts_embedding_unless_another_is_named(configure, verb, overrides, wanted):
+    tokenizer = configure("modality=audio", *overrides, verb=verb)["tokenizer"]
+    assert tokenizer["_target_"].endswith(f".{wanted}")
+    classic = "block=classic" in overrides
+    assert (tokenizer["num_prefix_tokens"], tokenizer["learned_positions"]) == (
+        (2, True) if classic else (0, False)
+    )
+
+
 @pytest.mark.parametrize("option", _options("backbone"))
 def test_every_backbone_builds_at_its_size(configure, option):
     config = configure(f"backbone={option}")

@@ -30,12 +30,20 @@ TABLE = {
         MODELS | {"lightning", "torchmetrics"},
     ),
     "unimodal.hub": (
-        3,
-        ("unimodal.types", "unimodal.backbone", "unimodal.tokenizers", "unimodal.model", "unimodal.data"),
+        4,
+        (
+            "unimodal.types",
+            "unimodal.suggestions",
+            "unimodal.backbone",
+            "unimodal.tokenizers",
+            "unimodal.model",
+            "unimodal.data",
+            "unimodal.tasks.pooling",  # plain torch, and exported
+        ),
         MODELS | {"safetensors", "huggingface_hub", "peft"},
     ),
     "unimodal.training": (
-        4,
+        5,
         (
             "unimodal.types",
             "unimodal.backbone",

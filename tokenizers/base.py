@@ -68,7 +68,8 @@ class Tokenizer(nn.Module):
     def _learned_positions(self, tokens: TokenSequence, table: Tensor) -> Tensor:
         index, have = self.position_index(tokens), self.num_positions
         num = tokens.embeds.shape[1]
-        if index.device.type == "cpu" and index.numel():  # elsewhere asking would wait for the device
+        asks = index.device.type == "cpu" and not torch.compiler.is_compiling()  # elsewhere it would wait
+        if asks and index.numel():
             num = max(num, int(index.max()) + 1)
         if num > have:
             raise ValueError(

@@ -47,8 +47,8 @@ class VideoTubeletTokenizer(Tokenizer):
         std: likewise.
         num_prefix_tokens: learned tokens before the tubelets.
         learned_positions: add a learned vector for each place.
-        sincos_positions: add a fixed vector for each place, sines and cosines of its number (VideoMAE, Tong et
-            al. 2022, arXiv 2203.12602).
+        sincos_positions: add a fixed vector for each place, sines and cosines of its number (VideoMAE, Tong
+            et al. 2022, arXiv 2203.12602).
     """
 
     input_key = "pixel_values_videos"

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -43,6 +44,12 @@ def _predict(config: dict[str, Any], output: Path, config_dirs: Iterable[Path]) 
     predict(config, config_dirs)
 
 
+def _export(config: dict[str, Any], output: Path, config_dirs: Iterable[Path]) -> None:
+    from unimodal.training.export.export import export
+
+    export(config, config_dirs)
+
+
 def _check_data(config: dict[str, Any], output: Path, config_dirs: Iterable[Path]) -> None:
     from unimodal.training.check_data import check_data
 
@@ -58,6 +65,7 @@ VERBS: dict[str, Verb] = {
     "train": _train,
     "evaluate": _evaluate,
     "predict": _predict,
+    "export": _export,
     "check-data": _check_data,
 }
 
@@ -106,7 +114,16 @@ class _Job:
         output = Path(HydraConfig.get().runtime.output_dir)
         if self.verb in ("train", "check-data"):
             cfg.output = str(output)  # in a sweep each job has a folder of its own
-        config = _plain(cfg)
+        overrides = list(HydraConfig.get().overrides.task)
+        try:
+            config = _plain(cfg) | {"command": shlex.join(["unimodal", self.verb, *overrides])}
+            return self._run(_adopted(config, overrides, self.config_dirs), output)
+        except Exception as error:
+            if HydraConfig.get().mode != RunMode.RUN:
+                raise
+            self.error = error  # `run` raises it: Hydra would first print the overrides
+
+    def _run(self, config: dict[str, Any], output: Path) -> Any:
         dirs = [str(folder) for folder in self.config_dirs]
         handle, name = tempfile.mkstemp(prefix="unimodal-", suffix=".json")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -115,10 +132,6 @@ class _Job:
         sys.argv = self.command  # which Lightning starts its processes with
         try:
             return VERBS[self.verb](config, output, self.config_dirs)
-        except Exception as error:
-            if HydraConfig.get().mode != RunMode.RUN:
-                raise
-            self.error = error  # `run` raises it: Hydra would first print the overrides
         finally:
             _leave_process_group()
             for variable in (
@@ -127,6 +140,15 @@ class _Job:
             ):  # else the next job of a sweep takes itself for a child
                 os.environ.pop(variable, None)
             Path(name).unlink(missing_ok=True)
+
+
+def _adopted(config: dict[str, Any], overrides: list[str], config_dirs: list[Path]) -> dict[str, Any]:
+    """With what a Hugging Face folder in `pretrained` dictates, below what was typed."""
+    if not config.get("pretrained"):
+        return config
+    from unimodal.training.pretrained.adopt import adopt
+
+    return adopt(config, [override.lstrip("+~").partition("=")[0] for override in overrides], config_dirs)
 
 
 def _leave_process_group() -> None:

@@ -9,6 +9,7 @@ USAGE = """usage: unimodal VERB [KEY=VALUE ...]
   train      train a model          unimodal train modality=image|text|audio|video
   evaluate   figures of a run       unimodal evaluate checkpoint=RUN
   predict    answers for files      unimodal predict checkpoint=RUN inputs=FILE_OR_FOLDER_OR_TABLE
+  export     a Hugging Face folder  unimodal export checkpoint=RUN output=DIR
   check-data look at a data set     unimodal check-data modality=image data=folder data.path=DIR
   doctor     versions, devices, decoders, and combinations known to be bad
 
@@ -16,7 +17,7 @@ USAGE = """usage: unimodal VERB [KEY=VALUE ...]
   unimodal --version
 """
 
-HYDRA_VERBS = ("train", "evaluate", "predict", "check-data")
+HYDRA_VERBS = ("train", "evaluate", "predict", "export", "check-data")
 CHILD_CONFIG = "UNIMODAL_RESOLVED_CONFIG"  # set for the processes that Lightning starts
 LAUNCHER_VARIABLES = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 

@@ -43,11 +43,14 @@ def test_it_builds_and_runs_forward_and_backward(tokenizer, batch_of, extras, le
     assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in model.parameters())
 
 
-def test_only_a_batch_with_a_mask_counts_as_padded(tokenizer, batch_of, padded_lengths):
+def test_tokens_are_padded_where_samples_have_different_numbers_of_them(tokenizer, batch_of, padded_lengths):
     model = tokenizer()
-    assert not model(batch_of(model, [9])).padded
-    ragged = model(batch_of(model, padded_lengths(model)))
-    assert ragged.padded and not ragged.mask.all()
+    lengths = padded_lengths(model)
+    alone = [model(batch_of(model, [length])) for length in lengths]
+    assert not any(tokens.padded for tokens in alone)
+    ragged = model(batch_of(model, lengths))
+    differ = len({tokens.embeds.shape[1] for tokens in alone}) > 1
+    assert ragged.padded == differ and ragged.mask.all() == (not differ)
 
 
 def test_prefix_tokens_come_first_at_the_origin(tokenizer, batch_of):

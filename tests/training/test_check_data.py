@@ -8,6 +8,8 @@ import pytest
 import soundfile
 from PIL import Image
 
+from unimodal.training import build
+from unimodal.training.advice import advise
 from unimodal.training.check_data import check_data
 
 
@@ -157,6 +159,23 @@ def test_sounds_get_their_spectrograms_and_advice(checked, tmp_path):
     advice = "\n".join(report["advice"])
     assert "33% of the clips are cut: tokenizer.max_seconds=3" in advice
     assert "44100 Hz and are brought down to 8000" in advice
+
+
+@pytest.mark.parametrize(
+    ("option", "wanted"),
+    [
+        ("audio_frame", "tokenizer.max_seconds=2.5 "),
+        ("audio_spectrogram", "tokenizer.num_frames=250 "),
+        ("audio_whisper", "tokenizer.num_positions=125 "),
+    ],
+)
+def test_cut_sounds_are_lengthened_by_the_tokenizers_own_knob(configure, option, wanted):
+    node = configure("modality=audio", f"tokenizer={option}")["tokenizer"]
+    if option == "audio_frame":
+        node["max_seconds"] = 1.0
+    sizes = {"length (seconds)": [2.5] * 20, "sample rate (Hz)": [8000] * 20}
+    [advice] = advise(sizes, [], {"audio": build.make(node).preprocess}, node)
+    assert advice.startswith("100% of the clips are cut") and wanted in advice
 
 
 def test_texts_get_a_length_and_their_faults_named(checked, tmp_path):

@@ -26,8 +26,8 @@ class BlockConfig:
         layer_scale: initial factor of a learned scale per channel on each branch, or None.
         residual_init: `zero` makes every block the identity at initialisation; `normal` does not.
         rope_theta: base of the rotary embedding, or None for no rotation.
-        rope_sliding_theta: base in blocks with a sliding window (ModernBERT, arXiv 2412.13663), by default the
-            same.
+        rope_sliding_theta: base in blocks with a sliding window (ModernBERT, arXiv 2412.13663), by default
+            the same.
         rope_layout: `interleaved` deals frequencies to the three axes in turn; `planar` gives the first half
             to height, the second to width, each the whole range (DINOv3, arXiv 2508.10104).
     """

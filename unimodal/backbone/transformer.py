@@ -32,11 +32,11 @@ class Transformer(nn.Module):
         num_registers: learned memory tokens before the sequence, dropped again at the end
             (Darcet et al. 2023, arXiv 2309.16588).
         layer_types: for each block `full`, `sliding` or `unrotated`, which is full without rotary positions
-            (SmolLM3), by default all full.
+            (SmolLM3); by default all full.
         window: how many tokens on either side a sliding block sees.
         final_norm: False leaves the stream as the last block wrote it.
-        input_norm: `before` is a norm before the first block (CLIP), `instead` one that takes the place of the
-            first block's attention norm (ModernBERT).
+        input_norm: `before` is a norm before the first block (CLIP), `instead` one in place of the first
+            block's attention norm (ModernBERT).
         checkpointing: recompute each block in the backward pass, for less memory.
     """
 
@@ -195,7 +195,8 @@ def _check_rope(config: BlockConfig, head_dim: int) -> None:
     even = 4 if config.rope_layout == "planar" else 2
     if config.rope_theta and head_dim % even:
         raise ValueError(
-            f"rotary positions need a multiple of {even} as head_dim, not {head_dim}; change backbone.num_heads."
+            f"rotary positions need a multiple of {even} as head_dim, not {head_dim}; "
+            "change backbone.num_heads."
         )
 
 

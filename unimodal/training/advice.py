@@ -1,11 +1,13 @@
 """Settings that fit the data better than those chosen, as overrides to type."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 MAX_IMAGE_SIZE, MAX_FRAMES = 224, 32  # nobody needs more to start with
+HOPS = {"num_frames": 1, "num_positions": 2}  # in a step of a knob that takes the place of max_seconds
 
 
 def advise(
@@ -25,7 +27,7 @@ def advise(
     if "video" in preprocess and "length (seconds)" in sizes:
         lines += _frames(sizes["length (seconds)"], preprocess["video"].num_frames, node)
     if "audio" in preprocess and "length (seconds)" in sizes:
-        lines += _seconds(sizes, preprocess["audio"])
+        lines += _seconds(sizes, preprocess["audio"], node)
     if "text" in preprocess and len(tokens):
         lines += _length(tokens, preprocess["text"].max_len)
     return lines
@@ -55,7 +57,7 @@ def _frames(seconds: Sequence[float], chosen: int, node: Any) -> list[str]:
     ]
 
 
-def _seconds(sizes: Mapping[str, Sequence[float]], preprocess: Any) -> list[str]:
+def _seconds(sizes: Mapping[str, Sequence[float]], preprocess: Any, node: Any) -> list[str]:
     lines = []
     longest, rate = (
         float(np.quantile(sizes["length (seconds)"], 0.95)),
@@ -63,7 +65,11 @@ def _seconds(sizes: Mapping[str, Sequence[float]], preprocess: Any) -> list[str]
     )
     cut = float(np.mean(np.array(sizes["length (seconds)"]) > preprocess.max_seconds))
     if cut:
-        lines.append(f"{cut:.0%} of the clips are cut: tokenizer.max_seconds={longest:.3g} keeps 95% whole")
+        wanted = f"max_seconds={longest:.3g}"
+        for knob in HOPS.keys() & node.keys():
+            hops = longest * preprocess.sample_rate / preprocess.hop_length
+            wanted = f"{knob}={math.ceil(hops / HOPS[knob])}"
+        lines.append(f"{cut:.0%} of the clips are cut: tokenizer.{wanted} keeps 95% whole")
     if rate > preprocess.sample_rate:
         lines.append(
             f"sounds have {rate:g} Hz and are brought down to {preprocess.sample_rate}: "

@@ -1,6 +1,7 @@
 """Checkpoints hold plain data only, and what they say is data: no code runs from one."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,9 @@ from typing import Any
 import torch
 import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import ModelParallelStrategy
 
+from unimodal.training import distributed_checkpoint as sharded
 from unimodal.training.build import Config
 
 FORMAT = 1
@@ -35,13 +38,13 @@ class SaveConfig(Callback):
 
 
 def find(path: str | Path) -> Path:
-    """The checkpoint file that a path means: a file, or a run folder, whose best checkpoint it is.
+    """The checkpoint that a path means: a file, a folder of shards, or a run folder, whose best one it is.
 
     Raises:
         ValueError: if there is none.
     """
     path = Path(path)
-    if path.is_file():
+    if path.is_file() or sharded.is_sharded(path):
         return path
     for name in (BEST, LAST):
         if (path / name).exists():
@@ -60,10 +63,7 @@ def load(path: str | Path, config_dirs: Iterable[Path] = ()) -> tuple[Config, di
         ValueError: if the file is no checkpoint of ours, or names code that no yaml declares.
     """
     file = find(path)
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"{file} can not be read as a checkpoint of plain data: {error}") from error
+    content = _read(file)
     saved = content.get("unimodal") if isinstance(content, dict) else None
     if not saved:
         raise ValueError(f"{file} is no checkpoint of unimodal.")
@@ -73,10 +73,39 @@ def load(path: str | Path, config_dirs: Iterable[Path] = ()) -> tuple[Config, di
         )
     config = {key: saved["config"][key] for key in (*BUILT, *PLAIN)}  # what is not checked does not get out
     config["finetune"] = saved["config"].get("finetune")  # old checkpoints do not have it
+    config["command"] = str(saved["config"].get("command") or "")
     trainer = saved["config"]["trainer"]
     config["limit_val_batches"] = trainer["overfit_batches"] or trainer["limit_val_batches"]
     _check_targets(config, _declared_targets(config_dirs), file)
     return config, content["state_dict"]
+
+
+def steps_before(last: Path, trainer: Trainer) -> int:
+    """The optimizer steps behind a checkpoint from which a run is about to go on.
+
+    Raises:
+        ValueError: if it is not plain data, or this trainer can not go on from it.
+    """
+    if not last.is_dir():
+        return int(_read(last)["global_step"])
+    if not isinstance(trainer.strategy, ModelParallelStrategy):
+        raise ValueError(f"{last} is a folder of shards; go on with trainer=fsdp.")
+    for file in last.parent.iterdir():  # the best one too, from which the final figures come
+        if sharded.is_sharded(file):
+            _plainly(file, sharded.check)
+    return int(_plainly(last, sharded.read_rest)["global_step"])
+
+
+def _read(file: Path) -> Any:
+    whole = partial(torch.load, map_location="cpu", weights_only=True)
+    return _plainly(file, sharded.read if file.is_dir() else whole)
+
+
+def _plainly(file: Path, read: Callable[[Path], Any]) -> Any:
+    try:
+        return read(file)
+    except Exception as error:
+        raise ValueError(f"{file} can not be read as a checkpoint of plain data: {error}") from error
 
 
 def _check_targets(node: Any, declared: set[str], file: Path) -> None:

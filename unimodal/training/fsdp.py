@@ -7,11 +7,18 @@ class FullySharded(ModelParallelStrategy):
     """Lightning's ModelParallelStrategy, every process in the data-parallel group; runs on CPU (gloo) too.
 
     Lightning's `data_parallel_size=auto` means the number of nodes and leaves the rest to tensor parallelism.
-    Checkpoints are single files, as everywhere else.
+
+    Args:
+        save_distributed_checkpoint: checkpoints are folders, into which each process writes its own shards,
+            instead of single files. Evaluate, predict, export and `pretrained=` take either.
     """
 
-    def __init__(self) -> None:
-        super().__init__(data_parallel_size=1, tensor_parallel_size=1, save_distributed_checkpoint=False)
+    def __init__(self, save_distributed_checkpoint: bool = False) -> None:
+        super().__init__(
+            data_parallel_size=1,
+            tensor_parallel_size=1,
+            save_distributed_checkpoint=save_distributed_checkpoint,
+        )
 
     def setup_environment(self) -> None:
         """Called by Lightning once the number of processes is known."""

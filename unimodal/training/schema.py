@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 
 @dataclass
@@ -35,6 +35,7 @@ class TrainConfig:
     optimizer: Any = None
     scheduler: Any = None
     pretrained: Any = None
+    keep_head: bool = False
     finetune: Any = None
     trainer: Any = None
     callbacks: Any = None
@@ -76,6 +77,21 @@ class PredictConfig:
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     columns: Any = None
     trainer: Any = None
+
+
+@dataclass
+class ExportConfig:
+    """The top level of export.yaml."""
+
+    checkpoint: str = MISSING
+    output: str = MISSING
+    format: str = "auto"
+    modality: str | None = None
+    head: bool = True
+    adapter: bool = False
+    num_samples: int = 8
+    push: str | None = None
+    private: bool = True
 
 
 @dataclass
@@ -139,12 +155,18 @@ class WSDConfig(ScheduleConfig):
 
 
 def register() -> None:
-    """Make the schemas known to Hydra as the group `schema`."""
+    """Make known to Hydra the schemas, as the group `schema`, and what a defaults list may ask.
+
+    `${if_equal:${block},classic,A,B}` is A where the block is classic, else B: a dialect stands for an
+    interpolation, and Hydra lets no such file choose a tokenizer.
+    """
+    OmegaConf.register_new_resolver("if_equal", _if_equal, replace=True)
     store = ConfigStore.instance()
     schemas = {
         "train": TrainConfig,
         "evaluate": EvaluateConfig,
         "predict": PredictConfig,
+        "export": ExportConfig,
         "trainer": TrainerConfig,
         "adamw": AdamWConfig,
         "cosine": ScheduleConfig,
@@ -152,3 +174,7 @@ def register() -> None:
     }
     for name, node in schemas.items():
         store.store(group="schema", name=name, node=node)
+
+
+def _if_equal(value: str, wanted: str, then: str, otherwise: str) -> str:
+    return then if value == wanted else otherwise

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 import yaml
 from lightning.pytorch.loggers import Logger
 
@@ -86,6 +85,7 @@ def quiet_known_warnings() -> None:
         "number of training batches",
         "sync_dist=True",
         "LeafSpec",
+        "overrides the configure_model",  # ours does nothing where weights are averaged
     ):
         warnings.filterwarnings("ignore", f".*{message}.*")
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -125,7 +125,7 @@ def _make_optimization(
 def _resume_metrics(trainer: L.Trainer, last: Path | None) -> None:
     if last is None:
         return
-    step = torch.load(last, map_location="cpu", weights_only=True)["global_step"]
+    step = checkpoints.steps_before(last, trainer)
     for logger in trainer.loggers:
         if isinstance(logger, MetricsCSV):
             logger.resume(step)

@@ -72,7 +72,9 @@ ZOO = {
     "modernbert": lambda: hf.ModernBertModel(
         hf.ModernBertConfig(**DEEP, **SPECIAL, cls_token_id=1, sep_token_id=2, local_attention=8)
     ),
-    "eurobert": lambda: hf.EuroBertModel(hf.EuroBertConfig(**H, **SPECIAL, num_key_value_heads=2, mask_token_id=3)),
+    "eurobert": lambda: hf.EuroBertModel(
+        hf.EuroBertConfig(**H, **SPECIAL, num_key_value_heads=2, mask_token_id=3)
+    ),
 }  # fmt: skip
 
 NOT_OURS = {  # what the block has no use for, and so does not carry

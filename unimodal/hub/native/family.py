@@ -12,6 +12,7 @@ from unimodal.hub.native.spec import NEUTRAL, Spec
 from unimodal.hub.native.tensors import Entry, Fused, Module, Tensors, Vector
 
 Config = dict[str, Any]
+SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 CONSTANTS = ("tokenizer.normalise.", "tokenizer.log_mel.", "tokenizer.fbank.", "tokenizer.mel.")  # buffers
 
 
@@ -74,9 +75,9 @@ class Family:
 
     def full(self, config: Mapping[str, Any]) -> Config:
         """A config.json with the stock class's defaults filled in."""
-        return CONFIG_MAPPING[self.model_type](
-            **{k: v for k, v in config.items() if k != "model_type"}
-        ).to_dict()
+        said = {key: value for key, value in config.items() if key != "model_type"}
+        unsaid = dict.fromkeys(SPECIAL_IDS) if "vocab_size" in said else {}  # theirs may be out of range
+        return CONFIG_MAPPING[self.model_type](**unsaid | said).to_dict()
 
     def read_spec(self, config: Mapping[str, Any]) -> Spec:
         """Our shape of a config.json.

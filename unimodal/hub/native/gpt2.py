@@ -13,6 +13,7 @@ def _inner(spec: Spec) -> int | None:
     """None stands for four times the width."""
     return None if spec["mlp_dim"] == 4 * spec["dim"] else spec["mlp_dim"]
 
+
 FAMILIES = (
     Family(
         name="gpt2",

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from torch import Tensor
 
+from unimodal.hub.folder import is_model_folder, open_folder
+from unimodal.hub.native.reading import read_stock
 from unimodal.training import build, checkpoints
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A checkpoint's config and plain weights.
+    """The config and plain weights of a checkpoint, or of a Hugging Face folder in our terms.
 
     Attributes:
         name: as the user named it.
@@ -24,12 +26,25 @@ class Origin:
     weights: dict[str, Tensor]
 
     @classmethod
-    def read(cls, path: str | Path, config_dirs: Iterable[Path] = ()) -> "Origin":
-        """Read a run folder or a `.ckpt`; adapters (LoRA) are merged into the weights beside them."""
+    def read(cls, path: str | Path, field: str, config_dirs: Iterable[Path] = ()) -> "Origin":
+        """Read a run folder or a `.ckpt`, its adapters (LoRA) merged; or a Hugging Face folder or hub id.
+
+        `field` says which of several models a folder's is meant.
+        """
+        if is_model_folder(path):
+            return cls._of_folder(str(path), field)
         saved, weights = checkpoints.load(path, config_dirs)
         if build.make_finetuning(saved).adds_modules:
             weights = build.restore_task(saved, weights, merged=True).state_dict()
         return cls(str(path), saved, weights)
+
+    @classmethod
+    def _of_folder(cls, name: str, field: str) -> "Origin":
+        stock = read_stock(open_folder(name), field)
+        trained = stock.trained()
+        data = {"_target_": stock.head.stock or f"{stock.family.name} without a head"}
+        sections = {"backbone": trained.backbone, "tokenizer": stock.tokenizer, "task": trained.task}
+        return cls(name, {**sections, "data": data}, dict(trained.weights))
 
     @property
     def trained_on(self) -> str:

@@ -9,8 +9,10 @@ from unimodal.tasks.base import Task
 from unimodal.training import build, checkpoints
 from unimodal.training.console import say
 from unimodal.training.finetune.base import TOKENIZERS, FineTuning, trained_share
+from unimodal.training.pretrained.adopt import field_of
 from unimodal.training.pretrained.fit import fit
 from unimodal.training.pretrained.origin import Origin
+from unimodal.training.pretrained.report import Report
 from unimodal.training.pretrained.vocabulary import take_vocabulary
 
 
@@ -53,15 +55,26 @@ def _from_checkpoint(
         saved, _ = checkpoints.load(last, config_dirs)
         complete = build.complete(take_vocabulary(config, saved)[0], source)
         return _with_fresh(complete, (saved["finetune"] or {}).get("fresh", [])), build.make_task(complete)
-    origin = Origin.read(config["pretrained"], config_dirs)
+    origin = Origin.read(config["pretrained"], field_of(config["tokenizer"]), config_dirs)
     config, note = take_vocabulary(config, origin.config)
     complete = build.complete(config, source)
     task = build.make_task(complete)
     report = fit(task, complete, origin)
+    if config.get("keep_head"):
+        _check_kept(report)
     task.load_state_dict(report.tensors, strict=False)
     for line in (report.summary(task), *([note] if note else []), *report.notes):
         say(line)
     return _with_fresh(complete, report.fresh(task)), task
+
+
+def _check_kept(report: Report) -> None:
+    new = {
+        name: reason for reason, names in report.reasons.items() for name in names if name.startswith("head")
+    }
+    if new:
+        name, reason = next(iter(new.items()))
+        raise ValueError(f"keep_head=true, but {name} of {report.origin.name} does not fit: {reason}.")
 
 
 def _with_fresh(complete: build.Config, fresh: list[str]) -> build.Config:

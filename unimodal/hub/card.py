@@ -1,0 +1,147 @@
+"""The model card: what the model is, how to load it, what it was trained on and how well it does."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import transformers
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from unimodal.hub.usage import pipeline_tag, usage
+
+MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&])")  # what CommonMark and the hub's mathematics could read
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What the check after writing found.
+
+    Attributes:
+        difference: the largest between the outputs of the run's model and of the folder's, in fp32.
+        num_samples: that were compared.
+    """
+
+    difference: float
+    num_samples: int
+
+
+@dataclass(frozen=True)
+class Card:
+    """Plain values; any text may come from a user.
+
+    Attributes:
+        title: the model's name.
+        modality: image, audio, video or text; of a joint model the one that the task reads.
+        task: its class's name, for instance Classification.
+        family: of the stock class, for instance vit; None for a portable folder.
+        class_name: that loads it with its head, for instance AutoModelForImageClassification.
+        parameters: how many.
+        backbone: a line about the block and its sizes.
+        data: lines about what it was trained on.
+        metrics: on held-out data, by name.
+        command: that trained it; "" where it is not known.
+        verified: against the run.
+        notes: what else a user has to know.
+    """
+
+    title: str
+    modality: str
+    task: str
+    family: str | None
+    class_name: str
+    parameters: int
+    backbone: str
+    data: tuple[str, ...]
+    metrics: dict[str, float]
+    command: str
+    verified: Verified
+    notes: tuple[str, ...] = field(default=())
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """`README.md`, with the header that the Hugging Face hub reads."""
+    body = "\n\n".join(part for part in _parts(folder, card) if part)
+    ModelCard(f"---\n{_header(folder, card).to_yaml()}\n---\n\n{body}\n").save(folder / "README.md")
+
+
+def _header(folder: Path, card: Card) -> ModelCardData:
+    tag = pipeline_tag(card.task, card.modality)
+    name = next(filter(None, map(_line, card.data)), "the training data")
+    results = [
+        EvalResult(
+            task_type=tag,
+            dataset_type=_slug(name),
+            dataset_name=name,
+            metric_type=_slug(metric),
+            metric_name=_line(metric),
+            metric_value=value,
+        )
+        for metric, value in card.metrics.items()
+        if math.isfinite(value)
+    ]
+    return ModelCardData(
+        library_name="transformers",
+        pipeline_tag=tag,
+        tags=["unimodal", card.modality, *([card.family] if card.family else ["custom_code"])],
+        model_name=_title(folder, card) if results else None,
+        eval_results=results or None,
+    )
+
+
+def _parts(folder: Path, card: Card) -> Iterable[str]:
+    code = usage(folder.name, card.modality, card.task, card.class_name, native=card.family is not None)
+    kind = (
+        f"weights of the stock {card.family}, no custom code"
+        if card.family
+        else "custom code, in this folder"
+    )
+    yield f"# {escaped(_title(folder, card))}"
+    yield f"{card.task} of {card.modality}: {card.parameters:,} parameters, {escaped(card.backbone)}; {kind}."
+    yield f"## Use\n\n{fenced(code, 'python')}"
+    yield listed("Notes", card.notes)
+    yield listed("Training data", card.data)
+    if card.metrics:
+        rows = [f"| {escaped(name)} | {value:.6g} |" for name, value in card.metrics.items()]
+        yield "\n".join(("## Results on held-out data\n", "| metric | value |", "| --- | --- |", *rows))
+    if card.command:
+        yield f"## Training\n\n{fenced(card.command, 'sh')}"
+    checked = card.verified
+    yield (
+        f"## Verification\n\nLargest difference to the run's outputs: {checked.difference:.1e} over "
+        f"{checked.num_samples} samples, transformers {transformers.__version__}, fp32."
+    )
+
+
+def listed(heading: str, lines: Iterable[str]) -> str:
+    """A section of bullets; nothing for no lines."""
+    items = [f"- {escaped(line)}" for line in lines if _line(line)]
+    return "\n".join((f"## {heading}\n", *items)) if items else ""
+
+
+def escaped(text: str) -> str:
+    """Any text on one line of markdown, a table's cell included, as it reads."""
+    plain = MARKUP.sub(r"\\\1", _line(text))
+    return re.sub(r"^(\d+)([.)])|^([-=])", r"\1\\\2\3", plain)  # a list, a rule, an underlined heading
+
+
+def fenced(code: str, language: str) -> str:
+    """A block of code within a fence that no line of it can close."""
+    code = "\n".join("".join(c if c.isprintable() else " " for c in line) for line in code.splitlines())
+    ticks = max((len(run) for run in re.findall("`+", code)), default=0)
+    fence = "`" * max(3, ticks + 1)
+    return f"{fence}{language}\n{code.strip()}\n{fence}"
+
+
+def _title(folder: Path, card: Card) -> str:
+    return _line(card.title) or folder.name
+
+
+def _line(text: str) -> str:
+    """White space and what can not be seen become single spaces."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "unknown"

@@ -1,0 +1,123 @@
+"""Whether a trained model is one of a stock family, and of which of its classes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from unimodal.hub.native import families
+from unimodal.hub.native.family import Family, Misfit
+from unimodal.hub.native.heads import LANGUAGE_MODELING, POOLED, REGRESSION, Head, settings
+from unimodal.hub.native.spec import Spec, to_spec
+from unimodal.hub.trained import Trained
+from unimodal.suggestions import nearest
+
+
+class HeadMisfit(Misfit):
+    """The family would hold the backbone, but has no class for the head."""
+
+
+MEND = {  # what to train with, by the setting that a stock class dictates
+    "pooling": lambda wanted: f"task/pooling={str(wanted).partition(' ')[0]}",
+    "head_norm": lambda wanted: f"task.head_norm={str(wanted).lower()}",
+    "head_norm_eps": lambda wanted: f"task.head_norm_eps={wanted}",
+    "head_bias": lambda wanted: f"task.head_bias={str(wanted).lower()}",
+    "causal": lambda wanted: f"task.causal={str(wanted).lower()}",
+}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A trained model as a stock one.
+
+    Attributes:
+        field: of the tokenizer that goes along.
+        family: the table.
+        head: the stock class.
+        spec: the shape.
+    """
+
+    field: str
+    family: Family
+    head: Head
+    spec: Spec
+
+
+def fit(trained: Trained, field: str, name: str, with_head: bool = True) -> Fit:
+    """The model as one of the family that `format=` names.
+
+    Raises:
+        Misfit: with the reason, if it is none.
+        ValueError: if there is no such family.
+    """
+    family = families().get(name)
+    if family is None:
+        known = ["auto", "portable", "onnx", *families()]
+        raise ValueError(f"format={name} is unknown{nearest(name, known)} There are {', '.join(known)}.")
+    node = trained.tokenizers[field]
+    if node["_target_"] != family.tokenizer:
+        wanted, here = (target.rpartition(".")[2] for target in (family.tokenizer, node["_target_"]))
+        raise Misfit(f"{name} reads its input as {wanted} does; this model has {here}.")
+    spec = to_spec(trained.backbone, node)
+    if field == "text":
+        rows = len(trained.weights["model.tokenizers.text.embedding.weight"])
+        spec |= {"tokenizer.vocab_size": rows, "tied": bool(trained.task.get("tied", False))}
+    family.write_config(spec)
+    return Fit(field, family, _head(trained, family, spec, with_head), spec)
+
+
+def best_fit(trained: Trained, field: str) -> tuple[Fit | None, str]:
+    """The first family that holds the model with its head; where none does, what the nearest one lacks."""
+    reason = ""
+    for name in families():
+        try:
+            return fit(trained, field, name), ""
+        except HeadMisfit as misfit:  # only the head stands in the way
+            reason = reason or str(misfit)
+        except Misfit:
+            continue
+    return None, reason or "no stock class has these blocks with this tokenizer"
+
+
+def _head(trained: Trained, family: Family, spec: Spec, with_head: bool) -> Head:
+    target = trained.task["_target_"]
+    bare = next((head for head in family.heads if not head.tasks), None)
+    if not with_head:
+        if bare is None:
+            raise HeadMisfit(f"{family.name} has no class without a head.")
+        _check_causal(trained, family)
+        return bare
+    fitting = [head for head in family.heads if target in head.tasks and _suits(spec, head)]
+    if not fitting:
+        hint = "; head=false exports the backbone without its head" if bare else ""
+        raise HeadMisfit(f"{family.name} has no class for the task {target.rpartition('.')[2]}{hint}.")
+    reasons = [_why_not(trained, head, spec) for head in fitting]
+    if "" not in reasons:
+        raise HeadMisfit(reasons[0])
+    return fitting[reasons.index("")]
+
+
+def _suits(spec: Spec, head: Head) -> bool:
+    return all(spec[key] == value for key, value in head.spec.items())
+
+
+def _why_not(trained: Trained, head: Head, spec: Spec) -> str:
+    """Empty where the task is what the class dictates."""
+    if trained.task["_target_"] not in POOLED:
+        return ""
+    here = settings(trained.task)
+    needs = {key: value(spec) if callable(value) else value for key, value in head.needs.items()}
+    odd = {key: value for key, value in needs.items() if here[key] != value}
+    if odd:
+        said = ", ".join(f"{key}={value} ({here[key]} here)" for key, value in odd.items())
+        mend: dict[str, Callable[[Any], str]] = MEND
+        return f"{head.stock} has {said}; train with {' '.join(mend[k](v) for k, v in odd.items())}"
+    if trained.task["_target_"] == REGRESSION and not here["head_bias"]:
+        return f"{head.stock} has no bias that could hold the numbers' mean."
+    return ""
+
+
+def _check_causal(trained: Trained, family: Family) -> None:
+    here = trained.task["_target_"] == LANGUAGE_MODELING or bool(trained.task.get("causal", False))
+    if here != family.causal:
+        kinds = {True: "what stands before it", False: "every other"}
+        raise Misfit(f"in {family.name} a token sees {kinds[family.causal]}, in this model {kinds[here]}.")

@@ -1,0 +1,67 @@
+"""A folder that a stock class loads, without any code of ours."""
+
+from pathlib import Path
+
+import torch
+from huggingface_hub import save_torch_state_dict
+from torch import Tensor
+from transformers import CONFIG_MAPPING
+
+from unimodal.hub.generation import write_generation
+from unimodal.hub.labels import label_settings, special_ids
+from unimodal.hub.native.fit import Fit
+from unimodal.hub.native.heads import LANGUAGE_MODELING, REGRESSION
+from unimodal.hub.processors.writing import write_processors
+from unimodal.hub.trained import Trained
+
+BACKBONE, HEAD = "model.backbone.", ("head.", "head_norm.")
+MAX_SHARD_SIZE = "5GB"
+
+
+def write_native(folder: Path, trained: Trained, fit: Fit) -> None:
+    """Write config.json, model.safetensors, processors and, of a language model, generation_config.json.
+
+    Args:
+        folder: exists; files of these names are replaced.
+        trained: what the run learned.
+        fit: of `fit.fit`.
+
+    Raises:
+        Misfit: if a tensor has no place in the stock class.
+    """
+    config = {"architectures": [fit.head.stock], "dtype": "float32"} | fit.family.write_config(fit.spec)
+    config |= fit.head.config(fit.spec)
+    if fit.head.tasks:
+        config |= label_settings(trained.task)
+    if fit.field == "text":
+        config |= special_ids(trained.tokenizers["text"]["vocabulary"])
+    CONFIG_MAPPING[config.pop("model_type")](**config).save_pretrained(folder)
+    ours = own_tensors(trained, fit.field, bool(fit.head.tasks))
+    written = fit.family.write_tensors(ours, fit.spec, fit.head)
+    tensors = {name: tensor.float().contiguous() for name, tensor in written.items()}
+    save_torch_state_dict(tensors, folder, max_shard_size=MAX_SHARD_SIZE, metadata={"format": "pt"})
+    only = Trained(trained.backbone, {fit.field: trained.tokenizers[fit.field]}, trained.task, {})
+    write_processors(folder, only, portable=False)
+    if trained.task["_target_"] == LANGUAGE_MODELING and fit.head.tasks:
+        write_generation(folder, trained)
+
+
+def own_tensors(trained: Trained, field: str, with_head: bool) -> dict[str, Tensor]:
+    """The tensors of backbone, one tokenizer and head, by the names of the tables.
+
+    A regression's head gives the numbers in the data's units: the stock classes know no others.
+    """
+    tokenizer = f"model.tokenizers.{field}."
+    ours: dict[str, Tensor] = {}
+    for name, tensor in trained.weights.items():
+        if name.startswith(BACKBONE):
+            ours[name.removeprefix(BACKBONE)] = tensor
+        elif name.startswith(tokenizer):
+            ours[f"tokenizer.{name.removeprefix(tokenizer)}"] = tensor
+        elif with_head and name.startswith(HEAD):
+            ours[name] = tensor
+    if with_head and trained.task["_target_"] == REGRESSION:
+        std, mean = (torch.tensor(trained.task[key]) for key in ("target_std", "target_mean"))
+        ours["head.weight"] = ours["head.weight"] * std[:, None]
+        ours["head.bias"] = ours["head.bias"] * std + mean
+    return ours

@@ -1,0 +1,104 @@
+"""From a run to the config of its export."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from unimodal.hub.portable.auto import AUTO_CLASSES, OF_FIELD, auto_map
+from unimodal.hub.portable.configuration_unimodal import UnimodalConfig
+from unimodal.hub.portable.names import find
+from unimodal.hub.trained import Node, Trained
+from unimodal.tokenizers.text import fast_tokenizer
+
+CLASSIFICATION = "unimodal.tasks.classification.Classification"
+REGRESSION = "unimodal.tasks.regression.Regression"
+LANGUAGE_MODELING = "unimodal.tasks.language_modeling.LanguageModeling"
+HYDRA = ("_convert_", "_recursive_")
+EMBEDDING = "model.tokenizers.text.embedding.weight"
+
+
+def describe(trained: Trained) -> UnimodalConfig:
+    """Complete nodes, names of labels, special tokens, and the classes that load it."""
+    tokenizers = {field: _complete(node) for field, node in trained.tokenizers.items()}
+    for node in tokenizers.values():
+        node.pop("vocabulary", None)  # tokenizer.json
+        node.pop("vocab_size", None)  # the config's own
+    backbone = {**_complete(trained.backbone), "checkpointing": False}
+    classes = _auto_classes(trained)
+    return UnimodalConfig(
+        backbone=backbone,
+        tokenizers=tokenizers,
+        task=_task(trained.task),
+        max_samples=_max_samples(trained.tokenizers),
+        architectures=[AUTO_CLASSES[classes[-1]]],
+        auto_map=auto_map(classes),
+        tie_word_embeddings=bool(trained.task.get("tied", False)),
+        **_labels(trained.task),
+        **_text(trained),
+    )
+
+
+def _auto_classes(trained: Trained) -> list[str]:
+    """The bare model's and the head's; a joint model's head is loaded by any of its modalities' classes."""
+    target = trained.task["_target_"]
+    if target == LANGUAGE_MODELING:
+        return ["AutoModel", "AutoModelForCausalLM"]
+    if target not in (CLASSIFICATION, REGRESSION):
+        return ["AutoModel"]
+    heads = [OF_FIELD[field] for field in trained.tokenizers if field in OF_FIELD]
+    return ["AutoModel", *reversed(heads)]
+
+
+def _complete(node: Mapping[str, Any]) -> Node:
+    """A node with the defaults of its class filled in: another version may have others."""
+    parameters = inspect.signature(find(node["_target_"])).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    return {key: _plain(value) for key, value in {**defaults, **node}.items() if key not in HYDRA}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _complete(value) if "_target_" in value else dict(value)
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _task(node: Node) -> Node:
+    """What the exported classes read; of a task that they do not know only its name."""
+    if node["_target_"] == LANGUAGE_MODELING:
+        return {**node, "causal": True}
+    if node["_target_"] not in (CLASSIFICATION, REGRESSION):
+        return {"_target_": node["_target_"]}
+    return {key: _plain(value) for key, value in node.items()}
+
+
+def _labels(task: Node) -> dict[str, Any]:
+    target = task["_target_"]
+    if target not in (CLASSIFICATION, REGRESSION):
+        return {}
+    names = task["target_names"] if target == REGRESSION else task["class_names"]
+    kind = "multi_label" if task.get("multilabel") else "single_label"
+    problem = "regression" if target == REGRESSION else f"{kind}_classification"
+    ids = dict(enumerate(names))
+    return {
+        "id2label": ids,
+        "label2id": {name: index for index, name in ids.items()},
+        "problem_type": problem,
+    }
+
+
+def _text(trained: Trained) -> dict[str, Any]:
+    if "text" not in trained.tokenizers:
+        return {}
+    vocabulary = trained.tokenizers["text"]["vocabulary"]
+    eos = fast_tokenizer(vocabulary["tokenizer"]).token_to_id(vocabulary["eos_token"])
+    rows = trained.weights[EMBEDDING].shape[0]
+    return {"vocab_size": rows, "bos_token_id": eos, "eos_token_id": eos, "pad_token_id": eos}
+
+
+def _max_samples(tokenizers: Mapping[str, Node]) -> int | None:
+    """Of the longest waveform that the run read."""
+    if "audio" not in tokenizers:
+        return None
+    node = _complete(tokenizers["audio"])
+    seconds = node.get("max_seconds")
+    return None if seconds is None else round(seconds * node["sample_rate"])

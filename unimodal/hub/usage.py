@@ -1,0 +1,102 @@
+"""The lines of Python that load a folder and ask its model something."""
+
+from dataclasses import dataclass
+
+LANGUAGE_MODEL = "LanguageModeling"
+PREDICTING = ("Classification", "Regression")
+
+
+@dataclass(frozen=True)
+class Input:
+    """How one modality comes to a model.
+
+    Attributes:
+        auto: the class that loads its processor.
+        imports: that the lines need.
+        lines: that make what the others name.
+        piped: what a pipeline is called with.
+        processed: what the processor is called with.
+    """
+
+    auto: str
+    imports: tuple[str, ...]
+    lines: tuple[str, ...]
+    piped: str
+    processed: str
+
+
+INPUTS = {
+    "image": Input("AutoImageProcessor", (), ("image = 'photo.jpg'",), "image", "image"),
+    "audio": Input(
+        "AutoFeatureExtractor",
+        ("import soundfile",),
+        ("samples, rate = soundfile.read('sound.wav')  # one channel, at the model's rate",),
+        "{'raw': samples, 'sampling_rate': rate}",
+        "samples, sampling_rate=rate",
+    ),
+    "video": Input(
+        "AutoVideoProcessor",
+        ("import av", "import numpy"),
+        (
+            "frames = av.open('clip.mp4').decode(video=0)",
+            "clip = numpy.stack([frame.to_ndarray(format='rgb24') for frame in frames])",
+        ),
+        "clip",
+        "clip",
+    ),
+    "text": Input(
+        "AutoTokenizer", (), ("text = 'a text'",), "text, truncation=True", "text, truncation=True"
+    ),
+}
+# Native video processors sample where equal shares of a clip begin; training took their middles.
+MIDDLES = (
+    "n = pipe.model.config.num_frames",
+    "clip = clip[((numpy.arange(n) + 0.5) * len(clip) / n).astype(int)]  # as in training",
+)
+
+
+def pipeline_tag(task: str, modality: str) -> str:
+    """The hub's name of what the model does, which is its pipeline's too."""
+    if task == LANGUAGE_MODEL:
+        return "text-generation"
+    if task in PREDICTING:
+        return f"{modality}-classification"
+    return "image-feature-extraction" if modality == "image" else "feature-extraction"
+
+
+def usage(name: str, modality: str, task: str, class_name: str, native: bool) -> str:
+    """Code that runs as it stands where the file is that it names.
+
+    Args:
+        name: of the folder.
+        modality: image, audio, video or text.
+        task: its class's name.
+        class_name: the class that loads the model with its head.
+        native: no code of the folder is run.
+    """
+    given, tag = INPUTS[modality], pipeline_tag(task, modality)
+    trust = "" if native else ", trust_remote_code=True"
+    writes = task == LANGUAGE_MODEL
+    ask = f"print(pipe({'text, max_new_tokens=64' if writes else given.piped}))"
+    answer = (
+        "print(processor.decode(model.generate(**inputs, max_new_tokens=64)[0], skip_special_tokens=True))"
+        if writes
+        else "print(model(**inputs))"
+    )
+    lines = [
+        *given.imports,
+        f"from transformers import {', '.join(sorted({given.auto, class_name, 'pipeline'}))}",
+        "",
+        f"path = {name!r}  # this folder, or its name on the hub",
+        *given.lines,
+        f"pipe = pipeline({tag!r}, model=path{trust})",
+        *(MIDDLES if native and modality == "video" else ()),
+        ask,
+        "",
+        "# step by step",
+        f"processor = {given.auto}.from_pretrained(path)",
+        f"model = {class_name}.from_pretrained(path{trust})",
+        f"inputs = processor({given.processed}, return_tensors='pt')",
+        answer,
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""`unimodal export`: a Hugging Face folder of a run, checked before it is there."""

@@ -1,0 +1,76 @@
+"""Real samples for the comparison: decoded media, before any preprocessing."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from unimodal.data.decoding.images import decode_image
+from unimodal.data.decoding.texts import decode_text
+from unimodal.data.decoding.videos import decode_video
+from unimodal.data.media import FIT, fit_audio
+from unimodal.data.sources.base import Source
+from unimodal.training import build
+from unimodal.types import Sample, Waveform
+
+NOISE = "compared on noise, because the run's data is not here"
+
+
+def examples(config: build.Config, field: str, preprocess: Any, num: int) -> tuple[list[Sample], str]:
+    """Up to `num` samples of the run's held-out data, each with its decoded `field` only, and a note.
+
+    Where the data is gone they are noise, and the note says so.
+    """
+    try:
+        source = build.make_source(config)
+        found = _from(source, field, preprocess, num)
+    except (ValueError, OSError):
+        found = []
+    if found:
+        return found, ""
+    generator = np.random.default_rng(0)
+    return [_noise(field, preprocess, generator) for _ in range(min(num, 2))], NOISE
+
+
+def tensors(sample: Sample, field: str, preprocess: Any) -> dict[str, torch.Tensor]:
+    """A batch of this one sample, as training would make it."""
+    fitted = FIT[field](sample, preprocess)
+    return {key: value[None] for key, value in preprocess(fitted).items()}
+
+
+def as_array(sample: Sample, field: str) -> np.ndarray:
+    """The sample as transformers' processors take it."""
+    value = sample[field]
+    if field == "text":
+        return np.array(value)
+    if field == "audio":
+        return value.samples.numpy()
+    return value.movedim(-3, -1).contiguous().numpy()  # [..., H, W, 3]
+
+
+def _from(source: Source, field: str, preprocess: Any, num: int) -> list[Sample]:
+    rows = source.split("val")
+    found = []
+    for index in range(min(len(rows), num)):
+        found.append({field: _decoded(rows[index], field, preprocess)})
+    return found
+
+
+def _decoded(sample: Sample, field: str, preprocess: Any) -> Any:
+    if field == "image":
+        return decode_image(sample["image"])
+    if field == "video":
+        return decode_video(sample["video"], preprocess.num_frames, None)
+    if field == "audio":
+        return fit_audio(sample, preprocess)["audio"]
+    return decode_text(sample["text"])
+
+
+def _noise(field: str, preprocess: Any, generator: np.random.Generator) -> Sample:
+    if field == "text":
+        return {"text": "".join(map(chr, generator.integers(32, 127, 40)))}
+    if field == "audio":
+        samples = generator.normal(0, 0.1, round(preprocess.max_seconds * preprocess.sample_rate))
+        return {"audio": Waveform(torch.tensor(samples, dtype=torch.float32), preprocess.sample_rate)}
+    frames = (preprocess.num_frames,) if field == "video" else ()
+    return {field: torch.from_numpy(generator.integers(0, 256, (*frames, 3, 45, 61), dtype=np.uint8))}

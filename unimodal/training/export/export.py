@@ -1,0 +1,179 @@
+"""`unimodal export`: from a run to a folder that Hugging Face transformers loads."""
+
+import json
+import logging
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from unimodal.hub.card import Card, Verified, write_card
+from unimodal.hub.native.fit import Fit, best_fit, fit
+from unimodal.hub.native.writing import write_native
+from unimodal.hub.portable.write import write_portable
+from unimodal.hub.processors.text import check_text
+from unimodal.hub.processors.writing import write_processors, writes_text
+from unimodal.hub.push import push
+from unimodal.hub.trained import Trained
+from unimodal.tasks.base import Task
+from unimodal.training import build, checkpoints
+from unimodal.training.console import say, table
+from unimodal.training.export.examples import examples
+from unimodal.training.export.verify import Loading, verify
+
+FIELDS = ("image", "audio", "video", "text")
+OF_FIELD = {"image": "Image", "audio": "Audio", "video": "Video", "text": "Sequence"}
+ABSOLUTE = re.compile(r"(?<![^=\[,'\"\s])(?:/|~/|[A-Za-z]:\\)[^\s,'\"\]]*[/\\](?=[^\s,'\"\]/\\])")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is exported.
+
+    Attributes:
+        saved: the checkpoint's config.
+        task: with its weights, adapters merged.
+        trained: the same as plain data.
+        field: the modality on which outputs are compared.
+        checkpoint: as the user named it.
+    """
+
+    saved: build.Config
+    task: Task
+    trained: Trained
+    field: str
+    checkpoint: str
+
+
+def export(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
+    """Write the folder that `config` (export.yaml) asks for; returns it.
+
+    Nothing is at `output` before the folder has been loaded in a clean process and found equal to the run.
+
+    Raises:
+        ValueError: if the run does not fit the format, the outputs differ, or there is something at `output`.
+    """
+    logging.getLogger("huggingface_hub").setLevel(logging.WARNING)
+    output = Path(config["output"]).expanduser().absolute()
+    if output.exists():
+        raise ValueError(f"output={config['output']} exists already; name a new folder, or remove it.")
+    run = read_run(config, config_dirs)
+    fitted, why = choose(config, run.trained, run.field)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    try:
+        rows = _write(config, run, fitted, partial, output.name)
+        partial.chmod(0o755)
+        partial.rename(output)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    if why:
+        say(f"no stock class fits: {why}")
+    say(table({"folder": config["output"], **rows}))
+    if config["push"]:
+        say(f"pushed to {push(output, config['push'], config['private'])}")
+    return output
+
+
+def read_run(config: build.Config, config_dirs: Iterable[Path]) -> Run:
+    """The run's best weights, averaged ones where it averaged them."""
+    saved, weights = checkpoints.load(config["checkpoint"], config_dirs)
+    task = build.restore_task(saved, weights, merged=True).eval()
+    fields = list(task.model.tokenizers.keys())
+    modality = config["modality"] or next((name for name in FIELDS if name in fields), fields[0])
+    if modality not in fields:
+        raise ValueError(f"modality={modality} is not in this model; it reads {', '.join(fields)}.")
+    if modality not in FIELDS:
+        raise ValueError(f"transformers has no {modality}; what can be exported reads {', '.join(FIELDS)}.")
+    trained = Trained(saved["backbone"], {modality: saved["tokenizer"]}, saved["task"], task.state_dict())
+    return Run(saved, task, trained, modality, str(config["checkpoint"]))
+
+
+def choose(config: build.Config, trained: Trained, field: str) -> tuple[Fit | None, str]:
+    """The stock class that `format` asks for, None for a portable folder; and why `auto` found none."""
+    if config["format"] == "portable":
+        return None, ""
+    if config["format"] == "auto":
+        return best_fit(trained, field)
+    return fit(trained, field, config["format"], config["head"]), ""
+
+
+def _write(config: build.Config, run: Run, fitted: Fit | None, folder: Path, name: str) -> dict[str, Any]:
+    """All files, verified; returns what the user is told."""
+    if fitted is None:
+        write_portable(folder, run.trained)
+        write_processors(folder, run.trained, portable=True)
+    else:
+        write_native(folder, run.trained, fitted)
+    preprocess: Any = run.task.model.tokenizers[run.field]
+    samples, note = examples(run.saved, run.field, preprocess.preprocess, config["num_samples"])
+    if fitted and run.field == "text":
+        texts = [sample["text"] for sample in samples if sample["text"]]
+        check_text(folder, run.trained.tokenizers["text"], writes_text(run.trained), texts)
+    loading = loading_of(fitted, folder, run.field)
+    verified = Verified(verify(folder, loading, run.task, samples), len(samples))
+    write_card(folder, _card(run, fitted, loading, verified, name, note))
+    kind = f"{fitted.head.stock}, no code of ours" if fitted else f"portable, {loading.model_class}"
+    compared = f"{verified.difference:.1e} at most, over {len(samples)} samples in a clean process"
+    trust = "" if fitted else ", trust_remote_code=True"
+    return {
+        "format": kind,
+        "difference": compared + (f" ({note})" if note else ""),
+        "load it": f'{loading.model_class}.from_pretrained("{config["output"]}"{trust})',
+    }
+
+
+def loading_of(fitted: Fit | None, folder: Path, field: str) -> Loading:
+    """The class that loads the folder."""
+    if fitted:
+        return Loading(fitted.head.stock, False, field, bool(fitted.head.tasks))
+    auto = json.loads((folder / "config.json").read_text(encoding="utf-8"))["auto_map"]
+    wanted = ("AutoModelForCausalLM", f"AutoModelFor{OF_FIELD[field]}Classification")
+    head = next((name for name in wanted if name in auto), None)
+    return Loading(head or "AutoModel", True, field, head is not None)
+
+
+def _card(run: Run, fitted: Fit | None, loading: Loading, verified: Verified, name: str, note: str) -> Card:
+    node = run.saved["backbone"]
+    norm = "RMSNorm" if node["block"]["norm"] == "rms" else "LayerNorm"
+    return Card(
+        title=name,
+        modality=run.field,
+        task=run.saved["task"]["_target_"].rpartition(".")[2],
+        family=fitted.family.name if fitted else None,
+        class_name=loading.model_class,
+        parameters=build.num_parameters(run.task),
+        backbone=f"{node['depth']} blocks of width {node['dim']}, {node['num_heads']} heads, {norm}",
+        data=_data_lines(run.saved),
+        metrics=_metrics(Path(run.checkpoint)),
+        command=without_folders(run.saved.get("command", "")),
+        verified=verified,
+        notes=(f"{note[0].upper()}{note[1:]}.",) if note else (),
+    )
+
+
+def _data_lines(saved: build.Config) -> tuple[str, ...]:
+    """What the run was trained on, in its own words where the data is still there."""
+    name = saved["data"]["_target_"].rpartition(".")[2]
+    try:
+        return (name, *(line.strip() for line in build.make_source(saved).describe()))
+    except (ValueError, OSError):
+        return (name,)
+
+
+def _metrics(checkpoint: Path) -> dict[str, float]:
+    """Of the run folder; none of a checkpoint alone."""
+    file = checkpoint / "metrics.json"
+    if not file.is_file():
+        return {}
+    figures = json.loads(file.read_text(encoding="utf-8"))
+    return {name: value for name, value in figures.items() if name.startswith(("val/", "test/"))}
+
+
+def without_folders(command: str) -> str:
+    """A command without the folders of the machine: `data.path=/home/me/photos` tells only `photos`."""
+    return ABSOLUTE.sub("", command)

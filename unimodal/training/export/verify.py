@@ -1,0 +1,133 @@
+"""The comparison of a written folder with the run: in a process that has never heard of unimodal."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from unimodal.tasks.base import Task
+from unimodal.training.export import clean_process
+from unimodal.training.export.examples import as_array, tensors
+from unimodal.types import Sample
+
+TOLERANCE = 1e-4  # of any output, in fp32
+PROCESSORS = {
+    "image": "AutoImageProcessor",
+    "video": "AutoVideoProcessor",
+    "audio": "AutoFeatureExtractor",
+    "text": "AutoTokenizer",
+}
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How a folder is loaded.
+
+    Attributes:
+        model_class: of transformers.
+        trust_remote_code: whether the folder's own code runs.
+        field: which modality is compared.
+        with_head: whether the head's outputs are compared, else the tokens.
+    """
+
+    model_class: str
+    trust_remote_code: bool
+    field: str
+    with_head: bool
+
+
+def verify(folder: Path, loading: Loading, task: Task, samples: Sequence[Sample]) -> float:
+    """The largest difference between any output of the folder's model and the run's.
+
+    Each sample goes through the folder's own processor there and through ours here.
+
+    Raises:
+        ValueError: if the folder does not load, or an output differs by more than `TOLERANCE`.
+    """
+    answers = _ask(folder, loading, task, samples)
+    preprocess = _preprocess(task, loading.field)
+    worst = 0.0
+    for index, sample in enumerate(samples):
+        batch = tensors(sample, loading.field, preprocess)
+        if f"ids_{index}" in answers:
+            batch = _same_text(batch, torch.from_numpy(answers[f"ids_{index}"])[None], task)
+        expected, there = (
+            _outputs(task, batch, loading.with_head),
+            torch.from_numpy(answers[f"output_{index}"]),
+        )
+        if expected.shape != there.shape:
+            raise ValueError(
+                f"the exported model gives {tuple(there.shape)} values, not {tuple(expected.shape)}."
+            )
+        worst = max(worst, float((expected - there).abs().max()))
+    if not worst <= TOLERANCE:  # nan is no equality
+        raise ValueError(
+            f"the exported model's outputs differ by up to {worst:.2g} from the run's (at most {TOLERANCE:g} "
+            f"may be rounding), so no folder is left. This is a fault of unimodal: please report it."
+        )
+    return worst
+
+
+def _ask(folder: Path, loading: Loading, task: Task, samples: Sequence[Sample]) -> dict[str, np.ndarray]:
+    with TemporaryDirectory() as name:
+        place = Path(name)
+        arrays = {f"{i:04d}": as_array(sample, loading.field) for i, sample in enumerate(samples)}
+        np.savez(place / "samples.npz", **arrays)  # type: ignore[arg-type]  # a key is no argument of savez
+        request = {
+            "folder": str(folder.resolve()),
+            "model_class": loading.model_class,
+            "trust_remote_code": loading.trust_remote_code,
+            "processor_class": PROCESSORS[loading.field],
+            "field": loading.field,
+            "sample_rate": getattr(_preprocess(task, loading.field), "sample_rate", None),
+            "output": "logits" if loading.with_head else "last_hidden_state",
+            "expected_missing": [],
+            "samples": str(place / "samples.npz"),
+            "answers": str(place / "answers.npz"),
+        }
+        (place / "request.json").write_text(json.dumps(request), encoding="utf-8")
+        command = [sys.executable, "-I", str(clean_process.__file__), str(place / "request.json")]
+        run = subprocess.run(command, capture_output=True, text=True, env=_environment(place), check=False)
+        if run.returncode:
+            reason = run.stderr.strip().rpartition("\n")[2]
+            raise ValueError(f"the exported folder does not load in a clean process: {reason}")
+        with np.load(place / "answers.npz") as answers:
+            return dict(answers)
+
+
+def _environment(place: Path) -> dict[str, str]:
+    import os
+
+    return os.environ | {"HF_MODULES_CACHE": str(place / "modules"), "HF_HUB_OFFLINE": "1"}
+
+
+def _preprocess(task: Task, field: str) -> Any:
+    tokenizer: Any = task.model.tokenizers[field]
+    return tokenizer.preprocess
+
+
+def _same_text(batch: dict[str, torch.Tensor], ids: torch.Tensor, task: Task) -> dict[str, torch.Tensor]:
+    """The ids of the folder's tokenizer; a language model's may begin with the end of the text before."""
+    own = batch["input_ids"]
+    if task.causal and ids.shape[1] > 1 and not torch.equal(ids, own):
+        own = torch.cat((ids[:, :1], own), 1)[:, : ids.shape[1]]
+    if not torch.equal(ids, own):
+        raise ValueError("the exported tokenizer gives other ids than the run's; please report it.")
+    return {"input_ids": ids}
+
+
+@torch.no_grad()
+def _outputs(task: Task, batch: dict[str, torch.Tensor], with_head: bool) -> torch.Tensor:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the other side: sums in the same order
+    try:
+        return (task.outputs(batch) if with_head else task.encode(batch).embeds)[0].float()
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,120 @@
+"""A run that starts from a Hugging Face folder has the folder's sizes, knobs, tokenizer and preprocessing."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_object
+
+from unimodal.hub.folder import is_model_folder, open_folder
+from unimodal.hub.native.reading import Stock, read_stock
+from unimodal.training import checkpoints
+from unimodal.training.build import Config
+
+ASKED = ("modality", "tokenizer", "experiment")  # options that say what is read
+SIZES = ("backbone", "block")  # options that the folder decides
+OF_THE_DATA = ("_target_", "class_names", "multilabel")  # of a task
+
+
+def adopt(config: Config, typed: Iterable[str] = (), config_dirs: Iterable[Path] = ()) -> Config:
+    """The config with what `pretrained` dictates, if that is a Hugging Face folder or hub id.
+
+    What the user typed stands above the folder, the folder above the presets. A run that goes on from its
+    last checkpoint has what stands there.
+
+    Args:
+        config: resolved, of train.yaml.
+        typed: the keys and options that the user typed, such as `tokenizer.image_size` or `task/pooling`.
+        config_dirs: as in `checkpoints.load`.
+
+    Raises:
+        ValueError: if the folder is none of a family that we know, or it reads something else than the run.
+    """
+    name, typed = config.get("pretrained"), set(typed)
+    if not name:
+        return config
+    if not is_model_folder(name):
+        return _keeping_head(config, config_dirs)
+    last = Path(config["output"]) / checkpoints.LAST
+    if last.exists():
+        saved, _ = checkpoints.load(last, config_dirs)
+        return config | {key: saved[key] for key in ("backbone", "tokenizer", "task")}
+    odd = sorted(typed.intersection(SIZES))
+    if odd:
+        raise ValueError(f"{odd[0]}= is decided by pretrained={name}; drop it.")
+    field = field_of(config["tokenizer"])
+    stock = read_stock(open_folder(str(name)), field)
+    backbone = stock.backbone | _typed(config["backbone"], typed, "backbone")
+    backbone["block"] = stock.backbone["block"] | _typed(config["block"], typed, "block")
+    adopted = config | {"backbone": backbone, "block": backbone["block"]}
+    if stock.family.field != field:
+        if not typed.intersection(ASKED):
+            reads = stock.family.field
+            raise ValueError(
+                f"{name} reads {reads}, this run {field}; set modality={reads}, or modality={field} to give "
+                f"the blocks of {name} a new {field} tokenizer."
+            )
+        return adopted | _other_modality(config, stock, typed)
+    if "tokenizer" in typed:
+        tokenizer = config["tokenizer"] | {"dim": backbone["dim"]}
+    else:
+        tokenizer = _tokenizer(config["tokenizer"], stock, typed)
+    adopted |= {"tokenizer": tokenizer, "task": _task(config, stock.task, typed)}
+    return _with_classes(adopted, stock.task.get("class_names")) if config.get("keep_head") else adopted
+
+
+def _keeping_head(config: Config, config_dirs: Iterable[Path]) -> Config:
+    """With the classes of a checkpoint of ours, in their order."""
+    if not config.get("keep_head"):
+        return config
+    saved, _ = checkpoints.load(config["pretrained"], config_dirs)
+    return _with_classes(config, saved["task"].get("class_names"))
+
+
+def _with_classes(config: Config, names: list[str] | None) -> Config:
+    """Labels mean what the kept head says."""
+    if names is None or not (config["data"] or {}).get("labels") or config["data"]["labels"]["class_names"]:
+        return config
+    return config | {"data": config["data"] | {"labels": config["data"]["labels"] | {"class_names": names}}}
+
+
+def field_of(tokenizer: Mapping[str, Any]) -> str:
+    """Which of the four the run reads; by the key of the batch, which every tokenizer has."""
+    keys = {
+        "pixel_values": "image",
+        "input_values": "audio",
+        "pixel_values_videos": "video",
+        "input_ids": "text",
+    }
+    return keys.get(get_object(tokenizer["_target_"]).input_key, "another modality")
+
+
+def _typed(node: Mapping[str, Any], typed: set[str], prefix: str) -> dict[str, Any]:
+    return {key: value for key, value in node.items() if f"{prefix}.{key}" in typed and key != "block"}
+
+
+def _tokenizer(node: Mapping[str, Any], stock: Stock, typed: set[str]) -> dict[str, Any]:
+    """The folder's, but for what the user typed; a mere limit of the context is not above the run's."""
+    theirs = dict(stock.tokenizer)
+    if theirs.get("max_len") and not theirs.get("learned_positions"):
+        theirs["max_len"] = min(theirs["max_len"], node.get("max_len", theirs["max_len"]))
+    return theirs | _typed(node, typed, "tokenizer")
+
+
+def _other_modality(config: Config, stock: Stock, typed: set[str]) -> dict[str, Any]:
+    """The run's own tokenizer in the folder's width; where the blocks know no places, it adds some."""
+    tokenizer = config["tokenizer"] | {"dim": stock.backbone["dim"]}
+    rotary = stock.backbone["block"]["rope_theta"] is not None
+    if not rotary and "tokenizer.learned_positions" not in typed:
+        tokenizer["learned_positions"] = True
+    if not stock.family.causal:
+        return {"tokenizer": tokenizer}
+    task = {key: stock.task[key] for key in ("causal", "pooling") if key in stock.task}
+    return {"tokenizer": tokenizer, "task": _task(config, task, typed)}
+
+
+def _task(config: Config, theirs: Mapping[str, Any], typed: set[str]) -> dict[str, Any]:
+    """The run's task, with what the stock class dictates where it has such a knob."""
+    node, chosen = config["task"], {key.replace("/", ".") for key in typed}
+    settings = {key: value for key, value in theirs.items() if key not in OF_THE_DATA and key in node}
+    return node | {key: value for key, value in settings.items() if f"task.{key}" not in chosen}
