@@ -224,4 +224,4 @@ def _max_frames(sample_rate: int, hop_length: int, max_seconds: float) -> int:
 
 def _num_patches(num_frames: int, patch_size: int, stride: int) -> int:
     """Patches that cover so many frames; the last may hang over."""
-    return max(-(-(num_frames - patch_size) // stride), 0) + 1
+    return max(num_frames - patch_size + stride - 1, 0) // stride + 1  # in ONNX -5 // 2 would be -2

@@ -58,7 +58,7 @@ class Tokenizer(nn.Module):
         if self.input_key not in batch:
             raise ValueError(f'batch has no "{self.input_key}"; it has {", ".join(batch)}.')
         tokens = self.tokenize(batch)
-        prefix = self.prefix
+        prefix: Tensor | None = self.prefix
         if self.position_table is not None:
             tokens = tokens.with_embeds(tokens.embeds + self._learned_positions(tokens, self.position_table))
             if prefix is not None:

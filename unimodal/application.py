@@ -75,6 +75,7 @@ def run(verb: str, arguments: list[str]) -> int:
 
     A mistake of the user's ends in one sentence; HYDRA_FULL_ERROR=1 shows where it came from.
     """
+    arguments = [_plain_key(verb, argument) for argument in arguments]
     schema.register()
     OmegaConf.register_new_resolver("run_suffix", lambda: secrets.token_hex(2), use_cache=True, replace=True)
     config_dirs = _config_dirs(arguments)
@@ -100,6 +101,12 @@ def run(verb: str, arguments: list[str]) -> int:
     finally:
         os.environ["HYDRA_FULL_ERROR"] = full_error
     return 0
+
+
+def _plain_key(verb: str, argument: str) -> str:
+    """`modality=` is a preset of train to Hydra; for export it names a part of the model."""
+    key, equals, value = argument.partition("=")
+    return f"only={value}" if verb == "export" and equals and key == "modality" else argument
 
 
 class _Job:

@@ -91,7 +91,7 @@ def _header(folder: Path, card: Card) -> ModelCardData:
 
 
 def _parts(folder: Path, card: Card) -> Iterable[str]:
-    code = usage(folder.name, card.modality, card.task, card.class_name, native=card.family is not None)
+    code = usage(card.title, card.modality, card.task, card.class_name, native=card.family is not None)
     kind = (
         f"weights of the stock {card.family}, no custom code"
         if card.family

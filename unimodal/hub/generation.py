@@ -1,6 +1,7 @@
 """generation_config.json: how a language model continues a text unless it is told otherwise."""
 
 from pathlib import Path
+from typing import Any
 
 from transformers import GenerationConfig
 
@@ -13,11 +14,10 @@ SAMPLING = {"temperature": 0.8, "top_k": None, "top_p": 0.95}  # of a language m
 def write_generation(folder: Path, trained: Trained) -> None:
     """The run's sampling and special tokens."""
     temperature, top_k, top_p = (trained.task.get(knob, usual) for knob, usual in SAMPLING.items())
-    sampling = {
-        "do_sample": True,
-        "temperature": temperature,
-        "top_k": top_k or 0,  # 0: all
-        "top_p": top_p or 1.0,
-    }
+    settings: dict[str, Any] = {"do_sample": bool(temperature)}
+    if temperature:  # top_k 0: all
+        settings |= {"temperature": temperature, "top_k": top_k or 0, "top_p": top_p or 1.0}
+    if "sample_len" in trained.task:  # else a pipeline writes 256 tokens, too many for learned positions
+        settings["max_new_tokens"] = trained.task["sample_len"]
     ids = special_ids(trained.tokenizers["text"]["vocabulary"])
-    GenerationConfig(**ids, **(sampling if temperature else {"do_sample": False})).save_pretrained(folder)
+    GenerationConfig(**ids, **settings).save_pretrained(folder)

@@ -1,6 +1,6 @@
 """What a config.json says of a head and of a vocabulary."""
 
-from typing import Any
+from typing import Any, cast
 
 from unimodal.hub.trained import Node
 from unimodal.tokenizers.text import fast_tokenizer
@@ -19,5 +19,5 @@ def label_settings(task: Node) -> dict[str, Any]:
 
 def special_ids(vocabulary: dict[str, str]) -> dict[str, int]:
     """A text starts with the end of the one before it, as in training; padding is the same token."""
-    eos = fast_tokenizer(vocabulary["tokenizer"]).token_to_id(vocabulary["eos_token"])
+    eos = cast(int, fast_tokenizer(vocabulary["tokenizer"]).token_to_id(vocabulary["eos_token"]))
     return {"bos_token_id": eos, "eos_token_id": eos, "pad_token_id": eos}

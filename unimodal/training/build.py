@@ -76,9 +76,13 @@ def complete(config: Config, source: Source) -> Config:
     """
     filled = dict(config)
     for section in MODEL_SECTIONS:
-        node = {key: _ask(value, source) for key, value in config[section].items()}
-        filled[section] = node
-    return filled
+        filled[section] = _filled(config[section], source)
+    beside = (config.get("beside") or {}).items()
+    return filled | {"beside": {name: _filled(node, source) for name, node in beside}}
+
+
+def _filled(node: Mapping[str, Any], source: Source) -> Config:
+    return {key: _ask(value, source) for key, value in node.items()}
 
 
 def _ask(value: Any, source: Source) -> Any:
@@ -87,11 +91,21 @@ def _ask(value: Any, source: Source) -> Any:
 
 
 def make_task(config: Config) -> Task:
-    """Tokenizer, backbone and task of a complete config, freshly initialised."""
-    tokenizer = make(config["tokenizer"])
-    backbone = make(config["backbone"])
-    model = Unimodal({tokenizer.preprocess.field: tokenizer}, backbone)
-    return make(config["task"], model=model)
+    """Tokenizers, backbone and task of a complete config, freshly initialised.
+
+    Raises:
+        ValueError: if two tokenizers read the same field.
+    """
+    made = [make(node) for node in tokenizer_nodes(config)]
+    tokenizers = {tokenizer.preprocess.field: tokenizer for tokenizer in made}
+    if len(tokenizers) < len(made):
+        raise ValueError(f"two tokenizers read the same; a model of several has {', '.join(tokenizers)}.")
+    return make(config["task"], model=Unimodal(tokenizers, make(config["backbone"])))
+
+
+def tokenizer_nodes(config: Config) -> list[Config]:
+    """The tokenizer's node, then those beside it."""
+    return [config["tokenizer"], *(config.get("beside") or {}).values()]
 
 
 def make_finetuning(config: Config) -> FineTuning:

@@ -72,6 +72,7 @@ def load(path: str | Path, config_dirs: Iterable[Path] = ()) -> tuple[Config, di
             f"{file} has format {saved['format']}; this version reads up to {FORMAT}. Upgrade unimodal."
         )
     config = {key: saved["config"][key] for key in (*BUILT, *PLAIN)}  # what is not checked does not get out
+    config["beside"] = saved["config"].get("beside") or {}
     config["finetune"] = saved["config"].get("finetune")  # old checkpoints do not have it
     config["command"] = str(saved["config"].get("command") or "")
     trainer = saved["config"]["trainer"]

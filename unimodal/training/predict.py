@@ -31,6 +31,9 @@ def predict(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
     saved, weights = checkpoints.load(config["checkpoint"], config_dirs)
     L.seed_everything(config["seed"], workers=True, verbose=False)
     task = build.restore_task(saved, weights, merged=True)
+    if len(task.model.tokenizers) > 1:
+        fields = ", ".join(task.model.tokenizers)
+        raise ValueError(f"predict reads one modality; this model reads {fields} together.")
     [(field, tokenizer)] = task.model.tokenizers.items()
     inputs = _inputs(config, field)
     output = answers.output_path(config["output"], config["inputs"], config["embeddings"])

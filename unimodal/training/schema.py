@@ -36,6 +36,7 @@ class TrainConfig:
     scheduler: Any = None
     pretrained: Any = None
     keep_head: bool = False
+    beside: Any = None
     finetune: Any = None
     trainer: Any = None
     callbacks: Any = None
@@ -86,7 +87,7 @@ class ExportConfig:
     checkpoint: str = MISSING
     output: str = MISSING
     format: str = "auto"
-    modality: str | None = None
+    only: str | None = None
     head: bool = True
     adapter: bool = False
     num_samples: int = 8

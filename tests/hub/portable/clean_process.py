@@ -60,7 +60,9 @@ def look(folder, asked):
     output = bare(**asked["inputs"])
     seen["bare_loads"], seen["pooled"] = faults(loading), list(output.pooler_output.shape)
     half, _ = load(asked["auto_class"], folder, dtype=torch.bfloat16)
-    seen["half"] = difference(half(**asked["inputs"]).logits, logits, real) / float(logits.std())
+    where = slice(None) if real is None else real
+    off = half(**asked["inputs"]).logits[where] - logits[where]
+    seen["half"] = float(off.norm() / logits[where].norm())
     seen["half_dtypes"] = sorted({str(one.dtype) for one in half.parameters()})
     seen["half_buffers"] = sorted({str(one.dtype) for one in half.buffers()})
     if asked["auto_class"] == "AutoModelForCausalLM":

@@ -250,12 +250,14 @@ def make_run(name: str) -> Run:
 
 
 def run_of(tokenizers: dict[str, Any], backbone: dict[str, Any], node: dict[str, Any]) -> Run:
-    if len(tokenizers) == 1:
-        (one,) = tokenizers.values()
-        task = make_task({"tokenizer": one, "backbone": backbone, "task": node})
-    else:
-        parts = {field: make(one) for field, one in tokenizers.items()}
-        task = make(node, model=Unimodal(parts, make(backbone)))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        if len(tokenizers) == 1:
+            (one,) = tokenizers.values()
+            task = make_task({"tokenizer": one, "backbone": backbone, "task": node})
+        else:
+            parts = {field: make(one) for field, one in tokenizers.items()}
+            task = make(node, model=Unimodal(parts, make(backbone)))
     randomise(task)
     task.eval()
     inputs = inputs_of(tokenizers)

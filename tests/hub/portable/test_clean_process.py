@@ -12,6 +12,8 @@ import torch
 from unimodal.hub.portable.write import write_portable
 from unimodal.tasks.generation import generate, greedy
 
+pytestmark = pytest.mark.slow  # the process alone takes some ten seconds
+
 SCRIPT = Path(__file__).with_name("clean_process.py")
 EOS, NUM_NEW = 256, 4
 
@@ -25,7 +27,8 @@ def seen(run, exported, kinds, own_run, tmp_path_factory):
         one = own_run if name == "own" else run(name)
         asked = left_padded(one) if one.task.generates else {"inputs": one.inputs, "expected": one.expected}
         torch.save({"auto_class": one.auto_class, "real": None, **asked}, f"{folder}.pt")
-    env = {**os.environ, "HF_HOME": str(tmp_path_factory.mktemp("hf")), "PYTHONDONTWRITEBYTECODE": "1"}
+    home = str(tmp_path_factory.mktemp("hf"))
+    env = {**os.environ, "HF_HOME": home, "HF_MODULES_CACHE": home}
     command = [sys.executable, "-I", str(SCRIPT), *map(str, folders.values())]
     done = subprocess.run(
         command, env=env, capture_output=True, text=True, cwd=tmp_path_factory.mktemp("cwd")
@@ -82,12 +85,13 @@ def test_bf16_is_for_weights_and_not_for_constants(seen, kind):
     assert seen[kind]["dtypes"] == ["torch.float32"]
     assert seen[kind]["half_dtypes"] == ["torch.bfloat16"]
     assert seen[kind]["half_buffers"] in ([], ["torch.float32"])
-    assert seen[kind]["half"] < 0.1
+    assert 0 < seen[kind]["half"] < 0.05  # eight bits of mantissa, two blocks
 
 
 @pytest.mark.parametrize("name", ["language", "language_tied", "language_registers", "language_window"])
 def test_greedy_text_is_that_of_the_run(seen, run, name):
     task, inputs = run(name).task, prompts()
     for ids, mask, written in zip(*inputs.values(), seen[name]["generated"], strict=True):
-        own = generate(task.model, task.head, ids[mask.bool()][None], NUM_NEW, EOS, greedy)
-        assert own[0, -NUM_NEW:].tolist() == written
+        prompt = ids[mask.bool()][None]
+        own = generate(task.model, task.head, prompt, NUM_NEW, EOS, greedy)[0, prompt.shape[1] :].tolist()
+        assert own + [EOS] * (NUM_NEW - len(own)) == written  # a row that has ended is filled up

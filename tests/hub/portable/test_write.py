@@ -11,7 +11,7 @@ import transformers
 from safetensors.torch import load_file
 
 from unimodal.data.vocabulary import byte_vocabulary
-from unimodal.hub.portable import write
+from unimodal.hub import weights
 from unimodal.hub.portable.write import write_portable
 from unimodal.hub.trained import Trained
 from unimodal.training.build import make_task
@@ -103,7 +103,7 @@ def test_weights_that_do_not_fit_are_named(run, tmp_path, fault):
 
 
 def test_large_weights_are_sharded_and_load(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(write, "MAX_SHARD_SIZE", 20_000)
+    monkeypatch.setattr(weights, "MAX_SHARD_SIZE", 20_000)
     write_portable(tmp_path, run("image_patch").trained)
     assert (tmp_path / "model.safetensors.index.json").exists()
     model = transformers.AutoModelForImageClassification.from_pretrained(tmp_path)

@@ -1,7 +1,8 @@
 """A stock family as a table, read in both directions."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +13,7 @@ from unimodal.hub.native.spec import NEUTRAL, Spec
 from unimodal.hub.native.tensors import Entry, Fused, Module, Tensors, Vector
 
 Config = dict[str, Any]
+SHOWN = 4  # differences in a message
 SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 CONSTANTS = ("tokenizer.normalise.", "tokenizer.log_mel.", "tokenizer.fbank.", "tokenizer.mel.")  # buffers
 
@@ -67,16 +69,16 @@ class Family:
     layers: tuple[Module | Fused | Vector, ...]
     tensors: tuple[Entry, ...]
     heads: tuple[Head, ...]
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-    requires: Mapping[str, Any] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    requires: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     part: str = ""
     prefix: str = ""
     causal: bool = False
 
     def full(self, config: Mapping[str, Any]) -> Config:
         """A config.json with the stock class's defaults filled in."""
-        said = {key: value for key, value in config.items() if key != "model_type"}
-        unsaid = dict.fromkeys(SPECIAL_IDS) if "vocab_size" in said else {}  # theirs may be out of range
+        said: Config = {key: value for key, value in config.items() if key != "model_type"}
+        unsaid: Config = dict.fromkeys(SPECIAL_IDS) if "vocab_size" in said else {}  # may be out of range
         return CONFIG_MAPPING[self.model_type](**unsaid | said).to_dict()
 
     def read_spec(self, config: Mapping[str, Any]) -> Spec:
@@ -154,13 +156,18 @@ class Family:
 
     def _check_same(self, spec: Spec, back: Spec) -> None:
         keys = [key for key in {**spec, **back} if not _same(key, spec, back)]
+        if "norm" in keys:
+            block = "classic" if back["norm"] == "layer" else "modern"
+            raise Misfit(f"{self.name} is made of other blocks; train with block={block}.")
         if keys:
-            said = "; ".join(f"{key}={back.get(key)} there, {spec.get(key)} here" for key in keys)
-            raise Misfit(f"{self.name} is another model: {said}.")
+            said = "; ".join(f"{key}={back.get(key)} there, {spec.get(key)} here" for key in keys[:SHOWN])
+            more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+            raise Misfit(f"{self.name} is another model: {said}{more}.")
 
 
 def _same(key: str, spec: Spec, back: Spec) -> bool:
-    here, there = spec.get(key), back.get(key)
+    here: Any = spec.get(key)
+    there: Any = back.get(key)
     if key == "qkv_bias":  # a key bias changes nothing: zeros are written for it
         return (here[0], here[2]) == (there[0], there[2]) and (there[1] or not here[1])
     if isinstance(here, list | tuple) and isinstance(there, list | tuple):

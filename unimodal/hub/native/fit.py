@@ -13,7 +13,15 @@ from unimodal.suggestions import nearest
 
 
 class HeadMisfit(Misfit):
-    """The family would hold the backbone, but has no class for the head."""
+    """The family would hold the backbone, but has no class for the head.
+
+    Attributes:
+        near: it has one for such a task, with other settings.
+    """
+
+    def __init__(self, message: str, near: bool = False):
+        super().__init__(message)
+        self.near = near
 
 
 MEND = {  # what to train with, by the setting that a stock class dictates
@@ -65,17 +73,19 @@ def fit(trained: Trained, field: str, name: str, with_head: bool = True) -> Fit:
     return Fit(field, family, _head(trained, family, spec, with_head), spec)
 
 
-def best_fit(trained: Trained, field: str) -> tuple[Fit | None, str]:
-    """The first family that holds the model with its head; where none does, what the nearest one lacks."""
-    reason = ""
+def best_fit(trained: Trained, field: str, with_head: bool = True) -> tuple[Fit | None, str]:
+    """The first family that holds the model; where none does, what the nearest one lacks."""
+    reasons: list[HeadMisfit] = []
     for name in families():
         try:
-            return fit(trained, field, name), ""
+            return fit(trained, field, name, with_head), ""
         except HeadMisfit as misfit:  # only the head stands in the way
-            reason = reason or str(misfit)
+            reasons.append(misfit)
         except Misfit:
             continue
-    return None, reason or "no stock class has these blocks with this tokenizer"
+    nearest_first = sorted(reasons, key=lambda misfit: not misfit.near)
+    why = [str(misfit) for misfit in nearest_first] or ["none has these blocks with this tokenizer."]
+    return None, why[0]
 
 
 def _head(trained: Trained, family: Family, spec: Spec, with_head: bool) -> Head:
@@ -92,7 +102,7 @@ def _head(trained: Trained, family: Family, spec: Spec, with_head: bool) -> Head
         raise HeadMisfit(f"{family.name} has no class for the task {target.rpartition('.')[2]}{hint}.")
     reasons = [_why_not(trained, head, spec) for head in fitting]
     if "" not in reasons:
-        raise HeadMisfit(reasons[0])
+        raise HeadMisfit(reasons[0], near=True)
     return fitting[reasons.index("")]
 
 

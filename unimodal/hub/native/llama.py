@@ -81,7 +81,7 @@ def _family(name: str, stock: str, *knobs: Knob, **more: Any) -> Family:
         last_token(f"{stock}ForSequenceClassification", PREFIX),
         Head(f"{stock}Model"),
     )
-    settings = {"heads": heads, "causal": True, "layers": LAYER} | more
+    settings: dict[str, Any] = {"heads": heads, "causal": True, "layers": LAYER} | more
     return Family(
         name=name,
         model_type=name,

@@ -3,19 +3,19 @@
 from pathlib import Path
 
 import torch
-from huggingface_hub import save_torch_state_dict
 from torch import Tensor
-from transformers import CONFIG_MAPPING
+from transformers import CONFIG_MAPPING, PreTrainedConfig
 
 from unimodal.hub.generation import write_generation
 from unimodal.hub.labels import label_settings, special_ids
+from unimodal.hub.native.family import Config
 from unimodal.hub.native.fit import Fit
 from unimodal.hub.native.heads import LANGUAGE_MODELING, REGRESSION
 from unimodal.hub.processors.writing import write_processors
 from unimodal.hub.trained import Trained
+from unimodal.hub.weights import write_weights
 
 BACKBONE, HEAD = "model.backbone.", ("head.", "head_norm.")
-MAX_SHARD_SIZE = "5GB"
 
 
 def write_native(folder: Path, trained: Trained, fit: Fit) -> None:
@@ -29,21 +29,25 @@ def write_native(folder: Path, trained: Trained, fit: Fit) -> None:
     Raises:
         Misfit: if a tensor has no place in the stock class.
     """
-    config = {"architectures": [fit.head.stock], "dtype": "float32"} | fit.family.write_config(fit.spec)
-    config |= fit.head.config(fit.spec)
-    if fit.head.tasks:
-        config |= label_settings(trained.task)
-    if fit.field == "text":
-        config |= special_ids(trained.tokenizers["text"]["vocabulary"])
-    CONFIG_MAPPING[config.pop("model_type")](**config).save_pretrained(folder)
+    stock_config(trained, fit).save_pretrained(folder)
     ours = own_tensors(trained, fit.field, bool(fit.head.tasks))
     written = fit.family.write_tensors(ours, fit.spec, fit.head)
-    tensors = {name: tensor.float().contiguous() for name, tensor in written.items()}
-    save_torch_state_dict(tensors, folder, max_shard_size=MAX_SHARD_SIZE, metadata={"format": "pt"})
+    write_weights(folder, {name: tensor.float() for name, tensor in written.items()})
     only = Trained(trained.backbone, {fit.field: trained.tokenizers[fit.field]}, trained.task, {})
     write_processors(folder, only, portable=False)
     if trained.task["_target_"] == LANGUAGE_MODELING and fit.head.tasks:
         write_generation(folder, trained)
+
+
+def stock_config(trained: Trained, fit: Fit) -> PreTrainedConfig:
+    """The stock config of the model with its head."""
+    config: Config = {"architectures": [fit.head.stock], "dtype": "float32"}
+    config |= fit.family.write_config(fit.spec) | fit.head.config(fit.spec)
+    if fit.head.tasks:
+        config |= label_settings(trained.task)
+    if fit.field == "text":
+        config |= special_ids(trained.tokenizers["text"]["vocabulary"])
+    return CONFIG_MAPPING[config.pop("model_type")](**config)
 
 
 def own_tensors(trained: Trained, field: str, with_head: bool) -> dict[str, Tensor]:

@@ -4,11 +4,11 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from unimodal.hub.labels import label_settings, special_ids
 from unimodal.hub.portable.auto import AUTO_CLASSES, OF_FIELD, auto_map
 from unimodal.hub.portable.configuration_unimodal import UnimodalConfig
 from unimodal.hub.portable.names import find
 from unimodal.hub.trained import Node, Trained
-from unimodal.tokenizers.text import fast_tokenizer
 
 CLASSIFICATION = "unimodal.tasks.classification.Classification"
 REGRESSION = "unimodal.tasks.regression.Regression"
@@ -72,27 +72,14 @@ def _task(node: Node) -> Node:
 
 
 def _labels(task: Node) -> dict[str, Any]:
-    target = task["_target_"]
-    if target not in (CLASSIFICATION, REGRESSION):
-        return {}
-    names = task["target_names"] if target == REGRESSION else task["class_names"]
-    kind = "multi_label" if task.get("multilabel") else "single_label"
-    problem = "regression" if target == REGRESSION else f"{kind}_classification"
-    ids = dict(enumerate(names))
-    return {
-        "id2label": ids,
-        "label2id": {name: index for index, name in ids.items()},
-        "problem_type": problem,
-    }
+    return label_settings(task) if task["_target_"] in (CLASSIFICATION, REGRESSION) else {}
 
 
 def _text(trained: Trained) -> dict[str, Any]:
     if "text" not in trained.tokenizers:
         return {}
-    vocabulary = trained.tokenizers["text"]["vocabulary"]
-    eos = fast_tokenizer(vocabulary["tokenizer"]).token_to_id(vocabulary["eos_token"])
     rows = trained.weights[EMBEDDING].shape[0]
-    return {"vocab_size": rows, "bos_token_id": eos, "eos_token_id": eos, "pad_token_id": eos}
+    return {"vocab_size": rows} | special_ids(trained.tokenizers["text"]["vocabulary"])
 
 
 def _max_samples(tokenizers: Mapping[str, Node]) -> int | None:

@@ -5,10 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from huggingface_hub import save_torch_state_dict
 from torch import Tensor
-from transformers import GenerationConfig
 
+from unimodal.hub.generation import write_generation
 from unimodal.hub.portable import modeling_unimodal
 from unimodal.hub.portable.configuration_unimodal import UnimodalConfig
 from unimodal.hub.portable.describe import LANGUAGE_MODELING, describe
@@ -17,9 +16,7 @@ from unimodal.hub.portable.names import find
 from unimodal.hub.portable.nodes import named
 from unimodal.hub.portable.parts import PARTS
 from unimodal.hub.trained import Trained
-
-MAX_SHARD_SIZE = "5GB"
-SAMPLING = {"temperature": 0.8, "top_k": None, "top_p": 0.95}  # of a language model that does not say
+from unimodal.hub.weights import write_weights
 
 
 def write_portable(folder: Path, trained: Trained) -> None:
@@ -42,8 +39,8 @@ def write_portable(folder: Path, trained: Trained) -> None:
     write_code(folder, named(config))
     config.save_pretrained(folder)
     if trained.task["_target_"] == LANGUAGE_MODELING:
-        _generation(config, trained).save_pretrained(folder)
-    save_torch_state_dict(weights, folder, max_shard_size=MAX_SHARD_SIZE, metadata={"format": "pt"})
+        write_generation(folder, trained)
+    write_weights(folder, weights)
 
 
 def _weights(config: UnimodalConfig, trained: Trained) -> dict[str, Tensor]:
@@ -63,7 +60,7 @@ def _weights(config: UnimodalConfig, trained: Trained) -> dict[str, Tensor]:
         raise ValueError(
             f"the run's weights do not fit its config: {', '.join(wrong[:5])} are missing or differ."
         )
-    return {key: _whole(trained.weights[key].detach()) for key in wanted}
+    return {key: trained.weights[key] for key in wanted}
 
 
 @contextmanager
@@ -76,23 +73,3 @@ def _parts_of(config: UnimodalConfig) -> Iterator[None]:
     finally:
         for name in own:
             del PARTS[name]
-
-
-def _whole(tensor: Tensor) -> Tensor:
-    """Without what its storage holds beside it, as torch's Hann window does, which safetensors refuses."""
-    alone = tensor.contiguous()
-    return alone if alone.untyped_storage().nbytes() == alone.nbytes else alone.clone()
-
-
-def _generation(config: UnimodalConfig, trained: Trained) -> GenerationConfig:
-    """The run's sampling; a text starts with the end of the one before it, as in training."""
-    new = {"max_new_tokens": trained.task["sample_len"]} if "sample_len" in trained.task else {}
-    temperature, top_k, top_p = (trained.task.get(knob, usual) for knob, usual in SAMPLING.items())
-    sampling = {
-        "do_sample": True,
-        "temperature": temperature,
-        "top_k": top_k or 0,  # 0: all
-        "top_p": top_p or 1.0,
-    }
-    ids = {name: getattr(config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    return GenerationConfig(**ids, **new, **(sampling if temperature else {"do_sample": False}))

@@ -8,6 +8,7 @@ The request names the folder, its model class, whether its own code may run, and
 import json
 import os
 import sys
+from collections.abc import Callable
 from importlib.abc import MetaPathFinder
 from typing import Any
 
@@ -29,37 +30,88 @@ def main(request: dict[str, Any]) -> None:
 
     transformers.utils.logging.set_verbosity_error()
     torch.set_num_threads(1)
-    folder, trust = request["folder"], bool(request["trust_remote_code"])
-    loaded = getattr(transformers, request["model_class"]).from_pretrained(
-        folder, trust_remote_code=trust, output_loading_info=True, dtype=torch.float32
-    )
-    model, info = loaded[0].eval(), loaded[1]
-    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if set(info[kind]) - set(request["expected_missing"]):
-            raise SystemExit(f"{request['model_class']} reports {kind}: {sorted(info[kind])[:5]}")
-    processor = getattr(transformers, request["processor_class"]).from_pretrained(folder)
-    answers = {}
-    with torch.inference_mode():
-        for index, sample in enumerate(np.load(request["samples"]).values()):
-            inputs = read(processor, request["field"], sample, request["sample_rate"])
-            outputs = model(**inputs)
-            answers[f"output_{index}"] = outputs[request["output"]][0].float().numpy()
-            if "input_ids" in inputs:
-                answers[f"ids_{index}"] = inputs["input_ids"][0].numpy()
+    ask = graph(request) if request["graph"] else model(request)
+    processor = getattr(transformers, request["processor_class"]).from_pretrained(request["folder"])
+    samples, answers = list(np.load(request["samples"]).values()), {}
+    for index, sample in enumerate(samples):
+        inputs = read(processor, request, [sample])
+        answers[f"output_{index}"] = ask(inputs)[0]
+        if "input_ids" in inputs:
+            answers[f"ids_{index}"] = inputs["input_ids"][0].numpy()
+    if request["graph"]:
+        inputs = read(processor, request, samples)
+        for index, output in enumerate(real(ask(inputs), inputs)):
+            answers[f"together_{index}"] = output
     answers["version"] = np.array(transformers.__version__)
     np.savez(request["answers"], **answers)
 
 
-def read(processor: Any, field: str, sample: Any, sample_rate: int | None) -> dict[str, Any]:
-    """One sample as the stock processor gives it; image uint8 [H, W, 3], video [T, H, W, 3]."""
+def model(request: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
+    """The folder's model as transformers loads it, with its adapter where there is one."""
+    import torch
+    import transformers
+
+    loaded, info = getattr(transformers, request["model_class"]).from_pretrained(
+        request["folder"],
+        trust_remote_code=bool(request["trust_remote_code"]),
+        output_loading_info=True,
+        dtype=torch.float32,
+    )
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if set(info[kind]) - set(request["expected_missing"]):
+            raise SystemExit(f"{request['model_class']} reports {kind}: {sorted(info[kind])[:5]}")
+    if request["adapter"]:
+        from peft import PeftModel
+
+        loaded = PeftModel.from_pretrained(loaded, request["adapter"])
+    loaded.eval()
+
+    @torch.inference_mode()
+    def ask(inputs: dict[str, Any]) -> Any:
+        return loaded(**inputs)[request["output"]].float().numpy()
+
+    return ask
+
+
+def graph(request: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
+    """The folder's model.onnx as onnxruntime loads it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        os.path.join(request["folder"], "model.onnx"), options, providers=["CPUExecutionProvider"]
+    )
+    return lambda inputs: session.run(None, {key: value.numpy() for key, value in inputs.items()})[0]
+
+
+def real(outputs: Any, inputs: dict[str, Any]) -> list[Any]:
+    """Of a batch, the row of each sample without what padding became; none where that can not be told."""
+    import torch
+
+    if outputs.ndim < 3 or not any("mask" in key for key in inputs):
+        return list(outputs)
+    if "input_ids" not in inputs:  # of sound the graph alone knows which samples make a token
+        return []
+    masks = inputs["attention_mask"].bool()
+    num_before = outputs.shape[1] - masks.shape[1]  # learned tokens before the text
+    kept = masks.new_ones(masks.shape[0], num_before)
+    return [row[mask] for row, mask in zip(outputs, torch.cat((kept, masks), 1).numpy(), strict=True)]
+
+
+def read(processor: Any, request: dict[str, Any], samples: list[Any]) -> dict[str, Any]:
+    """One sample or several as the stock processor gives them; image uint8 [H, W, 3], clip [T, H, W, 3]."""
+    field, padding = request["field"], {"padding": True} if len(samples) > 1 else {}
     if field == "text":
-        inputs = processor(str(sample), return_tensors="pt", truncation=True)
+        inputs = processor([str(one) for one in samples], return_tensors="pt", truncation=True, **padding)
         return {key: inputs[key] for key in ("input_ids", "attention_mask")}
-    if field == "audio":
-        return dict(processor(sample, sampling_rate=sample_rate, return_tensors="pt"))
     if field == "video":
-        return dict(processor(list(sample), return_tensors="pt"))
-    return dict(processor(images=sample, return_tensors="pt"))
+        samples = [list(clip) for clip in samples]
+    given = samples if len(samples) > 1 else samples[0]
+    if field == "audio":
+        rate = request["sample_rate"]
+        return dict(processor(given, sampling_rate=rate, return_tensors="pt", **padding))
+    return dict(processor(given, return_tensors="pt"))
 
 
 if __name__ == "__main__":

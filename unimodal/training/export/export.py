@@ -10,6 +10,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from transformers.utils import logging as transformers_logging
+
 from unimodal.hub.card import Card, Verified, write_card
 from unimodal.hub.native.fit import Fit, best_fit, fit
 from unimodal.hub.native.writing import write_native
@@ -24,6 +26,7 @@ from unimodal.training.console import say, table
 from unimodal.training.export.examples import examples
 from unimodal.training.export.verify import Loading, verify
 
+CHECKED_CHARACTERS = 200  # of each text: whether both tokenizers cut it alike
 FIELDS = ("image", "audio", "video", "text")
 OF_FIELD = {"image": "Image", "audio": "Audio", "video": "Video", "text": "Sequence"}
 ABSOLUTE = re.compile(r"(?<![^=\[,'\"\s])(?:/|~/|[A-Za-z]:\\)[^\s,'\"\]]*[/\\](?=[^\s,'\"\]/\\])")
@@ -39,6 +42,7 @@ class Run:
         trained: the same as plain data.
         field: the modality on which outputs are compared.
         checkpoint: as the user named it.
+        adapter: that is written apart; then `task` has it unmerged and `trained` not at all.
     """
 
     saved: build.Config
@@ -46,6 +50,7 @@ class Run:
     trained: Trained
     field: str
     checkpoint: str
+    adapter: Adapter | None = None
 
 
 def export(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
@@ -56,7 +61,11 @@ def export(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
     Raises:
         ValueError: if the run does not fit the format, the outputs differ, or there is something at `output`.
     """
-    logging.getLogger("huggingface_hub").setLevel(logging.WARNING)
+    logging.getLogger().setLevel(logging.WARNING)  # what libraries say of their own files
+    transformers_logging.set_verbosity_error()
+    missing = next((key for key in ("checkpoint", "output") if config[key] == "???"), None)
+    if missing:
+        raise ValueError(f"{missing} is not set: unimodal export checkpoint=RUN output=DIR")
     output = Path(config["output"]).expanduser().absolute()
     if output.exists():
         raise ValueError(f"output={config['output']} exists already; name a new folder, or remove it.")
@@ -82,23 +91,33 @@ def export(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
 def read_run(config: build.Config, config_dirs: Iterable[Path]) -> Run:
     """The run's best weights, averaged ones where it averaged them."""
     saved, weights = checkpoints.load(config["checkpoint"], config_dirs)
-    task = build.restore_task(saved, weights, merged=True).eval()
+    task = build.restore_task(saved, weights, merged=not config["adapter"]).eval()
+    plain, adapter = split(saved, weights) if config["adapter"] else (task.state_dict(), None)
     fields = list(task.model.tokenizers.keys())
-    modality = config["modality"] or next((name for name in FIELDS if name in fields), fields[0])
+    modality = config["only"] or next((name for name in FIELDS if name in fields), fields[0])
     if modality not in fields:
         raise ValueError(f"modality={modality} is not in this model; it reads {', '.join(fields)}.")
     if modality not in FIELDS:
         raise ValueError(f"transformers has no {modality}; what can be exported reads {', '.join(FIELDS)}.")
-    trained = Trained(saved["backbone"], {modality: saved["tokenizer"]}, saved["task"], task.state_dict())
-    return Run(saved, task, trained, modality, str(config["checkpoint"]))
+    nodes = dict(zip(fields, build.tokenizer_nodes(saved), strict=True))
+    chosen = {modality: nodes[modality]} if config["only"] else nodes
+    trained = Trained(saved["backbone"], chosen, saved["task"], plain)
+    return Run(saved, task, trained, modality, str(config["checkpoint"]), adapter)
 
 
 def choose(config: build.Config, trained: Trained, field: str) -> tuple[Fit | None, str]:
     """The stock class that `format` asks for, None for a portable folder; and why `auto` found none."""
     if config["format"] == "portable":
         return None, ""
+    if len(trained.tokenizers) > 1:
+        several = (
+            f"a stock class reads one modality; choose one of {', '.join(trained.tokenizers)} as modality="
+        )
+        if config["format"] == "auto":
+            return None, several
+        raise ValueError(several)
     if config["format"] == "auto":
-        return best_fit(trained, field)
+        return best_fit(trained, field, config["head"])
     return fit(trained, field, config["format"], config["head"]), ""
 
 
@@ -112,7 +131,7 @@ def _write(config: build.Config, run: Run, fitted: Fit | None, folder: Path, nam
     preprocess: Any = run.task.model.tokenizers[run.field]
     samples, note = examples(run.saved, run.field, preprocess.preprocess, config["num_samples"])
     if fitted and run.field == "text":
-        texts = [sample["text"] for sample in samples if sample["text"]]
+        texts = [sample["text"][:CHECKED_CHARACTERS] for sample in samples if sample["text"]]
         check_text(folder, run.trained.tokenizers["text"], writes_text(run.trained), texts)
     loading = loading_of(fitted, folder, run.field)
     verified = Verified(verify(folder, loading, run.task, samples), len(samples))

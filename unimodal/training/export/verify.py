@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from unimodal.hub.adapter import ADAPTER
 from unimodal.tasks.base import Task
 from unimodal.training.export import clean_process
 from unimodal.training.export.examples import as_array, tensors
@@ -35,12 +36,16 @@ class Loading:
         trust_remote_code: whether the folder's own code runs.
         field: which modality is compared.
         with_head: whether the head's outputs are compared, else the tokens.
+        adapter: whether the folder's adapter is put on the model.
+        graph: model.onnx is asked, and once more for all samples together; `model_class` says nothing.
     """
 
     model_class: str
     trust_remote_code: bool
     field: str
     with_head: bool
+    adapter: bool = False
+    graph: bool = False
 
 
 def verify(folder: Path, loading: Loading, task: Task, samples: Sequence[Sample]) -> float:
@@ -53,20 +58,15 @@ def verify(folder: Path, loading: Loading, task: Task, samples: Sequence[Sample]
     """
     answers = _ask(folder, loading, task, samples)
     preprocess = _preprocess(task, loading.field)
-    worst = 0.0
+    differences: list[float] = []
     for index, sample in enumerate(samples):
         batch = tensors(sample, loading.field, preprocess)
         if f"ids_{index}" in answers:
             batch = _same_text(batch, torch.from_numpy(answers[f"ids_{index}"])[None], task)
-        expected, there = (
-            _outputs(task, batch, loading.with_head),
-            torch.from_numpy(answers[f"output_{index}"]),
-        )
-        if expected.shape != there.shape:
-            raise ValueError(
-                f"the exported model gives {tuple(there.shape)} values, not {tuple(expected.shape)}."
-            )
-        worst = max(worst, float((expected - there).abs().max()))
+        expected = _outputs(task, batch, loading.with_head)
+        there = [answers[name] for name in (f"output_{index}", f"together_{index}") if name in answers]
+        differences += [_difference(expected, torch.from_numpy(one)) for one in there]
+    worst = float(torch.tensor(differences).max())  # which keeps a nan, as Python's own max does not
     if not worst <= TOLERANCE:  # nan is no equality
         raise ValueError(
             f"the exported model's outputs differ by up to {worst:.2g} from the run's (at most {TOLERANCE:g} "
@@ -75,15 +75,25 @@ def verify(folder: Path, loading: Loading, task: Task, samples: Sequence[Sample]
     return worst
 
 
+def _difference(expected: torch.Tensor, there: torch.Tensor) -> float:
+    if expected.shape != there.shape:
+        raise ValueError(
+            f"the exported model gives {tuple(there.shape)} values, not {tuple(expected.shape)}."
+        )
+    return float((expected - there).abs().max())
+
+
 def _ask(folder: Path, loading: Loading, task: Task, samples: Sequence[Sample]) -> dict[str, np.ndarray]:
     with TemporaryDirectory() as name:
         place = Path(name)
         arrays = {f"{i:04d}": as_array(sample, loading.field) for i, sample in enumerate(samples)}
         np.savez(place / "samples.npz", **arrays)  # type: ignore[arg-type]  # a key is no argument of savez
-        request = {
+        request: dict[str, Any] = {
             "folder": str(folder.resolve()),
             "model_class": loading.model_class,
             "trust_remote_code": loading.trust_remote_code,
+            "adapter": str(folder.resolve() / ADAPTER) if loading.adapter else "",
+            "graph": loading.graph,
             "processor_class": PROCESSORS[loading.field],
             "field": loading.field,
             "sample_rate": getattr(_preprocess(task, loading.field), "sample_rate", None),

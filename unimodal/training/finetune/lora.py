@@ -1,5 +1,6 @@
 """Low-rank adapters beside frozen weights (Hu et al. 2021, LoRA, arXiv 2106.09685), through peft."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -9,6 +10,9 @@ from torch import nn
 
 from unimodal.tasks.base import Task
 from unimodal.training.finetune.base import PartialTuning
+
+BASE = ".base_layer."  # within the name of a wrapped layer's own weights
+LAYER = re.compile(r"model\.backbone\.(?P<layer>.+)\.lora_(?P<side>[AB])\.default\.weight$")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_object
-
 from unimodal.hub.folder import is_model_folder, open_folder
 from unimodal.hub.native.reading import Stock, read_stock
 from unimodal.training import checkpoints
 from unimodal.training.build import Config
+from unimodal.training.pretrained.fields import field_of
 
 ASKED = ("modality", "tokenizer", "experiment")  # options that say what is read
 SIZES = ("backbone", "block")  # options that the folder decides
@@ -38,7 +37,7 @@ def adopt(config: Config, typed: Iterable[str] = (), config_dirs: Iterable[Path]
     last = Path(config["output"]) / checkpoints.LAST
     if last.exists():
         saved, _ = checkpoints.load(last, config_dirs)
-        return config | {key: saved[key] for key in ("backbone", "tokenizer", "task")}
+        return config | {key: saved[key] for key in ("backbone", "tokenizer", "task", "beside")}
     odd = sorted(typed.intersection(SIZES))
     if odd:
         raise ValueError(f"{odd[0]}= is decided by pretrained={name}; drop it.")
@@ -54,7 +53,10 @@ def adopt(config: Config, typed: Iterable[str] = (), config_dirs: Iterable[Path]
                 f"{name} reads {reads}, this run {field}; set modality={reads}, or modality={field} to give "
                 f"the blocks of {name} a new {field} tokenizer."
             )
-        return adopted | _other_modality(config, stock, typed)
+        beside = {"beside": {stock.family.field: stock.tokenizer}} if config.get("beside") == "own" else {}
+        return adopted | _other_modality(config, stock, typed) | beside
+    if config.get("beside") == "own":
+        raise ValueError(f"beside=own: {name} reads {field} already; choose another modality=.")
     if "tokenizer" in typed:
         tokenizer = config["tokenizer"] | {"dim": backbone["dim"]}
     else:
@@ -78,17 +80,6 @@ def _with_classes(config: Config, names: list[str] | None) -> Config:
     return config | {"data": config["data"] | {"labels": config["data"]["labels"] | {"class_names": names}}}
 
 
-def field_of(tokenizer: Mapping[str, Any]) -> str:
-    """Which of the four the run reads; by the key of the batch, which every tokenizer has."""
-    keys = {
-        "pixel_values": "image",
-        "input_values": "audio",
-        "pixel_values_videos": "video",
-        "input_ids": "text",
-    }
-    return keys.get(get_object(tokenizer["_target_"]).input_key, "another modality")
-
-
 def _typed(node: Mapping[str, Any], typed: set[str], prefix: str) -> dict[str, Any]:
     return {key: value for key, value in node.items() if f"{prefix}.{key}" in typed and key != "block"}
 
@@ -109,7 +100,7 @@ def _other_modality(config: Config, stock: Stock, typed: set[str]) -> dict[str, 
         tokenizer["learned_positions"] = True
     if not stock.family.causal:
         return {"tokenizer": tokenizer}
-    task = {key: stock.task[key] for key in ("causal", "pooling") if key in stock.task}
+    task: dict[str, Any] = {key: stock.task[key] for key in ("causal", "pooling") if key in stock.task}
     return {"tokenizer": tokenizer, "task": _task(config, task, typed)}
 
 

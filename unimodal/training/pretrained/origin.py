@@ -26,7 +26,7 @@ class Origin:
     weights: dict[str, Tensor]
 
     @classmethod
-    def read(cls, path: str | Path, field: str, config_dirs: Iterable[Path] = ()) -> "Origin":
+    def read(cls, path: str | Path, field: str = "image", config_dirs: Iterable[Path] = ()) -> "Origin":
         """Read a run folder or a `.ckpt`, its adapters (LoRA) merged; or a Hugging Face folder or hub id.
 
         `field` says which of several models a folder's is meant.

@@ -9,7 +9,7 @@ from unimodal.tasks.base import Task
 from unimodal.training import build, checkpoints
 from unimodal.training.console import say
 from unimodal.training.finetune.base import TOKENIZERS, FineTuning, trained_share
-from unimodal.training.pretrained.adopt import field_of
+from unimodal.training.pretrained.fields import field_of
 from unimodal.training.pretrained.fit import fit
 from unimodal.training.pretrained.origin import Origin
 from unimodal.training.pretrained.report import Report

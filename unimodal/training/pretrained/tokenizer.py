@@ -5,9 +5,10 @@ from typing import Any
 import torch
 
 from unimodal.tasks.base import Task
-from unimodal.training.build import Config, make
+from unimodal.training.build import Config, make, tokenizer_nodes
 from unimodal.training.finetune.base import TOKENIZERS
 from unimodal.training.pretrained.backbone import show
+from unimodal.training.pretrained.fields import field_of
 from unimodal.training.pretrained.positions import resize_positions
 from unimodal.training.pretrained.report import Report, short
 from unimodal.training.pretrained.vocabulary import Rows
@@ -17,10 +18,11 @@ NOT_SETTINGS = ("_target_", "dim", "vocabulary", "num_prefix_tokens", "learned_p
 
 def fit_tokenizers(task: Task, config: Config, report: Report, rows: Rows | None) -> None:
     """Take what fits, and say which settings differ."""
-    here, there = config["tokenizer"], report.origin.config["tokenizer"]
+    theirs = {field_of(node): node for node in tokenizer_nodes(report.origin.config)}
     tokenizers: dict[str, Any] = dict(task.model.tokenizers.items())
-    for field, tokenizer in tokenizers.items():
+    for (field, tokenizer), here in zip(tokenizers.items(), tokenizer_nodes(config), strict=True):
         prefix = f"{TOKENIZERS}{field}."
+        there: Config = theirs.get(field_of(here)) or report.origin.config["tokenizer"]
         known = [name for name in report.origin.weights if name.startswith(prefix)]
         if not known or here["_target_"] != there["_target_"]:
             kinds = " here, ".join(node["_target_"].rpartition(".")[2] for node in (here, there))
@@ -33,10 +35,10 @@ def fit_tokenizers(task: Task, config: Config, report: Report, rows: Rows | None
         else:  # constants that the settings say, and what a layer such as BatchNorm counted
             buffers = {f"{prefix}{name}" for name, _ in tokenizer.named_buffers()}
             report.tensors |= {n: t for n, t in report.origin.weights.items() if n in buffers}
-        _fit_parameters(tokenizer, prefix, report, rows)
+        _fit_parameters(tokenizer, there, prefix, report, rows)
 
 
-def _fit_parameters(tokenizer: Any, prefix: str, report: Report, rows: Rows | None) -> None:
+def _fit_parameters(tokenizer: Any, there: Config, prefix: str, report: Report, rows: Rows | None) -> None:
     weights = report.origin.weights
     parameters = {f"{prefix}{name}": parameter for name, parameter in tokenizer.named_parameters()}
     buffers = {f"{prefix}{name}" for name, _ in tokenizer.named_buffers()}
@@ -45,7 +47,7 @@ def _fit_parameters(tokenizer: Any, prefix: str, report: Report, rows: Rows | No
         if known is None:
             report.new(name, "not in the checkpoint")
         elif name == f"{prefix}position_table":
-            _fit_positions(tokenizer, name, report)
+            _fit_positions(tokenizer, there, name, report)
         elif rows and rows.fits(known):
             report.tensors[name] = rows.move(known, parameter)
             report.partly |= {name} if rows.any_new else set()
@@ -59,14 +61,14 @@ def _fit_parameters(tokenizer: Any, prefix: str, report: Report, rows: Rows | No
         report.notes.append(f"  not used: {', '.join(map(short, unused))}")
 
 
-def _fit_positions(tokenizer: Any, name: str, report: Report) -> None:
+def _fit_positions(tokenizer: Any, there: Config, name: str, report: Report) -> None:
     with torch.random.fork_rng(devices=[]):  # only its grid is asked for
-        before = make(report.origin.config["tokenizer"])
+        before = make(there)
     old, new = before.position_grid, tokenizer.position_grid
     table, fresh = report.origin.weights[name], tokenizer.position_table.detach()
-    there, here = before.num_prefix_tokens, tokenizer.num_prefix_tokens
-    prefix = table[:there] if there == here else fresh[:here]
-    report.tensors[name] = torch.cat((prefix, resize_positions(table[there:], old, new)))
+    num, here = before.num_prefix_tokens, tokenizer.num_prefix_tokens
+    prefix = table[:num] if num == here else fresh[:here]
+    report.tensors[name] = torch.cat((prefix, resize_positions(table[num:], old, new)))
     if old != new:
         sizes = (" x ".join(map(str, grid)) for grid in (old, new))
         report.notes.append("  {}: resized from {} to {}".format(short(name), *sizes))

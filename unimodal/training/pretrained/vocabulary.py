@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer as FastTokenizer
 from torch import Tensor
 
-from unimodal.training.build import Config
+from unimodal.training.build import Config, tokenizer_nodes
 from unimodal.training.pretrained.origin import Origin
 
 
@@ -44,11 +44,10 @@ def take_vocabulary(config: Config, saved: Config) -> tuple[Config, str]:
 
     A vocabulary that the user named is kept, and so is any with `finetune.resize_vocabulary`.
     """
-    node, theirs = config["tokenizer"].get("vocabulary"), saved["tokenizer"].get("vocabulary")
+    node, theirs = _vocabulary(config), _vocabulary(saved)
     if not _is_of_the_data(node) or not theirs or config["finetune"].get("resize_vocabulary"):
         return config, ""
-    changed = config | {"tokenizer": config["tokenizer"] | {"vocabulary": theirs}}
-    return changed, f"  vocabulary: the checkpoint's {len(_ids(theirs)):,} tokens"
+    return _with_vocabulary(config, theirs), f"  vocabulary: the checkpoint's {len(_ids(theirs)):,} tokens"
 
 
 def make_rows(config: Config, origin: Origin) -> Rows | None:
@@ -57,8 +56,7 @@ def make_rows(config: Config, origin: Origin) -> Rows | None:
     Raises:
         ValueError: if they differ and `finetune.resize_vocabulary` is not set.
     """
-    mine = config["tokenizer"].get("vocabulary")
-    theirs = origin.config["tokenizer"].get("vocabulary")
+    mine, theirs = _vocabulary(config), _vocabulary(origin.config)
     if not mine or not theirs:
         return None
     here, there = _ids(mine), _ids(theirs)
@@ -72,11 +70,27 @@ def make_rows(config: Config, origin: Origin) -> Rows | None:
         )
     common = [token for token in here if token in there]
     return Rows(
-        size=1 + max(there.values()),  # ids may have holes
+        size=_text_node(origin.config).get("vocab_size") or 1 + max(there.values()),  # ids may have holes
         here=[here[token] for token in common],
         there=[there[token] for token in common],
         any_new=len(common) < len(here),
     )
+
+
+def _text_node(config: Config) -> Config:
+    return next((node for node in tokenizer_nodes(config) if "vocabulary" in node), {})
+
+
+def _vocabulary(config: Config) -> Any:
+    return _text_node(config).get("vocabulary")
+
+
+def _with_vocabulary(config: Config, vocabulary: Any) -> Config:
+    def changed(node: Config) -> Config:
+        return node | {"vocabulary": vocabulary} if "vocabulary" in node else node
+
+    beside = {name: changed(node) for name, node in (config.get("beside") or {}).items()}
+    return config | {"tokenizer": changed(config["tokenizer"]), "beside": beside}
 
 
 def _is_of_the_data(node: Any) -> bool:

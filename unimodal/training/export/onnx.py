@@ -1,0 +1,43 @@
+"""A run as model.onnx."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from unimodal.hub.native.heads import LANGUAGE_MODELING, POOLED
+from unimodal.hub.onnx import Inputs, inputs_of, write_onnx
+from unimodal.hub.trained import Trained
+from unimodal.tasks.base import Task
+from unimodal.training.export.verify import Loading
+from unimodal.types import Batch
+
+SESSION = "InferenceSession"  # of onnxruntime
+
+
+def write_graph(folder: Path, task: Task, trained: Trained, field: str, head: bool) -> Loading:
+    """Write the files of a run in ONNX; returns how they are loaded.
+
+    Args:
+        folder: exists.
+        task: of the run.
+        trained: the same, of one modality.
+        field: which.
+        head: whether its head goes along, where the task has one.
+    """
+    task = copy.deepcopy(task).cpu().float().eval()
+    with_head = head and trained.task["_target_"] in (*POOLED, LANGUAGE_MODELING)
+
+    def tokens(batch: Batch) -> Tensor:
+        return task.encode(batch).embeds
+
+    answer, out = (task.outputs, "logits") if with_head else (tokens, "last_hidden_state")
+    write_onnx(folder, trained, graph_inputs(task, field), task, answer, out)
+    return Loading(SESSION, False, field, with_head, graph=True)
+
+
+def graph_inputs(task: Task, field: str) -> Inputs:
+    """What the graph is given."""
+    tokenizer: Any = task.model.tokenizers[field]
+    return inputs_of(field, tokenizer.preprocess)
