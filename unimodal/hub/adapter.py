@@ -1,6 +1,8 @@
 """A low-rank adapter as peft reads it, for the modules that the exported model has when it is loaded."""
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -11,6 +13,7 @@ import transformers
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
+from transformers.utils import logging
 
 from unimodal.hub.native.family import Misfit
 from unimodal.hub.native.fit import Fit
@@ -18,7 +21,7 @@ from unimodal.hub.native.writing import BACKBONE, own_tensors, stock_config
 from unimodal.hub.trained import Trained
 
 ADAPTER = "adapter"  # the folder of it, beside the model's files
-WEIGHTS = "adapter_model.safetensors"
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ def native_places(adapter: Adapter, trained: Trained, fit: Fit) -> Places:
     numbers = dict(zip(adapter.layers, count(1)))
     theirs = fit.family.write_tensors(_numbered(trained, fit, numbers), fit.spec, fit.head)
     stock: Any = getattr(transformers, fit.head.stock)
-    model: nn.Module = stock.from_pretrained(None, config=stock_config(trained, fit), state_dict=theirs)
+    with _no_bar():
+        model = stock.from_pretrained(None, config=stock_config(trained, fit), state_dict=theirs)
     layers = {name: one for name, one in model.named_modules() if isinstance(one, nn.Linear | Conv1D)}
     found = {name: set(one.weight.unique().tolist()) for name, one in layers.items()}
     places = {ours: _place(ours, number, found, fit) for ours, number in numbers.items()}
@@ -109,12 +113,28 @@ def write_adapter(folder: Path, adapter: Adapter, places: Places, base: str, tas
         inference_mode=True,
     )
     config.save_pretrained(str(folder))
+    written = folder / CONFIG  # in which a set of names stands in any order
+    said = json.loads(written.read_text(encoding="utf-8"))
+    said["target_modules"] = sorted(said["target_modules"])
+    written.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     tensors = {}
     for ours, (down, up) in adapter.layers.items():
         name = f"base_model.model.{places.names[ours]}"
         tensors[f"{name}.lora_A.weight"] = down.float().contiguous()
         tensors[f"{name}.lora_B.weight"] = up.float().contiguous()
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """This loading is none that the user waits for."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _numbered(trained: Trained, fit: Fit, numbers: Mapping[str, int]) -> dict[str, Tensor]:
@@ -126,10 +146,10 @@ def _numbered(trained: Trained, fit: Fit, numbers: Mapping[str, int]) -> dict[st
 def _place(ours: str, number: int, found: Mapping[str, set[float]], fit: Fit) -> str:
     name = next((name for name, numbers in found.items() if number in numbers), "")
     if not name or found[name] != {number}:
-        inside = f"only inside {name}, beside others" if name else "not as a linear layer"
+        where = f"only as a part of {name}" if name else "not as a linear layer"
         raise Misfit(
-            f"{fit.head.stock} has {ours} {inside}, where an adapter of it has no place; take format=portable, "
-            "or merge it: adapter=false."
+            f"{fit.head.stock} has {ours} {where}, which no adapter can be put on; format=portable has a "
+            "place for it, adapter=false merges it."
         )
     return name
 

@@ -4,12 +4,12 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
-import transformers
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from unimodal.hub.usage import pipeline_tag, usage
+from unimodal.hub.usage import adapter_usage, graph_usage, pipeline_tag, usage
 
 MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&])")  # what CommonMark and the hub's mathematics could read
 
@@ -44,6 +44,8 @@ class Card:
         command: that trained it; "" where it is not known.
         verified: against the run.
         notes: what else a user has to know.
+        runtime: the package that runs it: transformers, or onnxruntime.
+        adapter: whether there is one in the folder `adapter`.
     """
 
     title: str
@@ -58,6 +60,8 @@ class Card:
     command: str
     verified: Verified
     notes: tuple[str, ...] = field(default=())
+    runtime: str = "transformers"
+    adapter: bool = False
 
 
 def write_card(folder: Path, card: Card) -> None:
@@ -82,24 +86,28 @@ def _header(folder: Path, card: Card) -> ModelCardData:
         if math.isfinite(value)
     ]
     return ModelCardData(
-        library_name="transformers",
+        library_name=card.runtime,
         pipeline_tag=tag,
-        tags=["unimodal", card.modality, *([card.family] if card.family else ["custom_code"])],
+        tags=["unimodal", card.modality, _tag(card), *(["peft", "lora"] if card.adapter else [])],
         model_name=_title(folder, card) if results else None,
         eval_results=results or None,
     )
 
 
 def _parts(folder: Path, card: Card) -> Iterable[str]:
-    code = usage(card.title, card.modality, card.task, card.class_name, native=card.family is not None)
-    kind = (
-        f"weights of the stock {card.family}, no custom code"
-        if card.family
-        else "custom code, in this folder"
+    native = card.family is not None
+    code = (
+        usage(card.title, card.modality, card.task, card.class_name, native)
+        if card.runtime == "transformers"
+        else graph_usage(card.title, card.modality, card.task)
     )
     yield f"# {escaped(_title(folder, card))}"
-    yield f"{card.task} of {card.modality}: {card.parameters:,} parameters, {escaped(card.backbone)}; {kind}."
+    size = f"{card.parameters:,} parameters, {escaped(card.backbone)}"
+    yield f"{card.task} of {card.modality}: {size}; {_kind(card)}."
     yield f"## Use\n\n{fenced(code, 'python')}"
+    if card.adapter:
+        lines = adapter_usage(card.title, card.class_name, native)
+        yield f"The model is the one that was adapted. Its adapter, for peft:\n\n{fenced(lines, 'python')}"
     yield listed("Notes", card.notes)
     yield listed("Training data", card.data)
     if card.metrics:
@@ -110,8 +118,22 @@ def _parts(folder: Path, card: Card) -> Iterable[str]:
     checked = card.verified
     yield (
         f"## Verification\n\nLargest difference to the run's outputs: {checked.difference:.1e} over "
-        f"{checked.num_samples} samples, transformers {transformers.__version__}, fp32."
+        f"{checked.num_samples} samples, {card.runtime} {version(card.runtime)}, fp32."
     )
+
+
+def _tag(card: Card) -> str:
+    if card.runtime == "onnxruntime":
+        return "onnx"
+    return card.family or "custom_code"
+
+
+def _kind(card: Card) -> str:
+    if card.runtime == "onnxruntime":
+        return "model.onnx, which needs no torch"
+    if card.family:
+        return f"weights of the stock {card.family}, no custom code"
+    return "custom code, in this folder"
 
 
 def listed(heading: str, lines: Iterable[str]) -> str:

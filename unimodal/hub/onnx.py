@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unimodal.hub.fourier import Fourier
 from unimodal.hub.labels import label_settings, special_ids
 from unimodal.hub.portable.inputs import make_batch
 from unimodal.hub.processors.writing import PLAIN, VIDEO, write_processors
@@ -68,11 +69,11 @@ def inputs_of(field: str, preprocess: Any) -> Inputs:
         samples = torch.zeros(2, max(2, longest // 2))
         mask = torch.ones(samples.shape, dtype=torch.int32)  # as Wav2Vec2FeatureExtractor makes it
         return Inputs({"input_values": samples, "attention_mask": mask}, lengths=True, max_samples=longest)
-    name, frames = ("pixel_values", ())
+    frame = (3, *preprocess.image_size)
     if field == "video":
-        name, frames = "pixel_values_videos", (preprocess.num_frames,)
-    pixels = torch.zeros(2, *frames, 3, *preprocess.image_size, dtype=torch.uint8)
-    return Inputs({name: pixels})
+        clips = torch.zeros(2, preprocess.num_frames, *frame, dtype=torch.uint8)
+        return Inputs({"pixel_values_videos": clips})
+    return Inputs({"pixel_values": torch.zeros(2, *frame, dtype=torch.uint8)})
 
 
 def write_onnx(
@@ -99,6 +100,7 @@ def write_onnx(
     axes = {0: BATCH, 1: LENGTH} if inputs.lengths else {0: BATCH}
     graph = _Graph(model, answer, inputs).eval()
     with _quiet(), torch.no_grad():
+        graph(*inputs.examples.values())  # makes the matrices that the trace takes as constants
         try:
             program = torch.onnx.export(
                 graph,
@@ -126,10 +128,12 @@ class _Graph(nn.Module):
         super().__init__()
         self.model, self.answer = model, answer
         self.names, self.max_samples = list(inputs.examples), inputs.max_samples
+        self.fourier = Fourier()
 
     def forward(self, *tensors: Tensor) -> Tensor:
         given = dict(zip(self.names, tensors, strict=True))
-        return self.answer(make_batch(**given, max_samples=self.max_samples))
+        with self.fourier.instead():
+            return self.answer(make_batch(**given, max_samples=self.max_samples))
 
 
 def _forget_source(graph: Any) -> None:

@@ -100,3 +100,52 @@ def usage(name: str, modality: str, task: str, class_name: str, native: bool) ->
         answer,
     ]
     return "\n".join(lines)
+
+
+def graph_usage(name: str, modality: str, task: str) -> str:
+    """The same for a folder with model.onnx; arguments as in `usage`.
+
+    A language model reads its whole text at every step: there is no cache.
+    """
+    given = INPUTS[modality]
+    called = f"processor({given.processed}, return_tensors='np')"
+    load = [
+        f"path = {name!r}  # this folder",
+        *given.lines,
+        f"processor = {given.auto}.from_pretrained(path)",
+        "session = onnxruntime.InferenceSession(f'{path}/model.onnx')",
+    ]
+    if task == LANGUAGE_MODEL:
+        imports: tuple[str, ...] = ("import numpy", "import onnxruntime")
+        ask: tuple[str, ...] = (
+            f"ids = {called}['input_ids']",
+            "for _ in range(64):",
+            "    (logits,) = session.run(None, {'input_ids': ids, 'attention_mask': numpy.ones_like(ids)})",
+            "    ids = numpy.append(ids, logits[:, -1:].argmax(-1), 1)  # the likeliest token",
+            "print(processor.decode(ids[0], skip_special_tokens=True))",
+        )
+    else:
+        imports = ("import json", "import onnxruntime")
+        ask = (
+            f"(logits,) = session.run(None, dict({called}))",
+            "labels = json.load(open(f'{path}/config.json')).get('id2label')",
+            "print(logits[0], labels)",
+        )
+    lines = sorted({*imports, *given.imports})
+    return "\n".join([*lines, f"from transformers import {given.auto}", "", *load, *ask])
+
+
+def adapter_usage(name: str, class_name: str, native: bool) -> str:
+    """The lines that put a folder's adapter on its model; arguments as in `usage`."""
+    trust = "" if native else ", trust_remote_code=True"
+    return "\n".join(
+        (
+            "from peft import PeftModel",
+            f"from transformers import {class_name}",
+            "",
+            f"path = {name!r}  # this folder, or its name on the hub",
+            f"model = {class_name}.from_pretrained(path{trust})",
+            "# from the hub: PeftModel.from_pretrained(model, path, subfolder='adapter')",
+            "model = PeftModel.from_pretrained(model, f'{path}/adapter')",
+        )
+    )

@@ -37,6 +37,12 @@ class SaveConfig(Callback):
         checkpoint["unimodal"] = {"format": FORMAT, "config": self.config}
 
 
+def is_checkpoint(path: str | Path) -> bool:
+    """Whether `find` would find one."""
+    path = Path(path)
+    return path.is_file() or sharded.is_sharded(path) or any((path / name).exists() for name in (BEST, LAST))
+
+
 def find(path: str | Path) -> Path:
     """The checkpoint that a path means: a file, a folder of shards, or a run folder, whose best one it is.
 
@@ -77,7 +83,7 @@ def load(path: str | Path, config_dirs: Iterable[Path] = ()) -> tuple[Config, di
     config["command"] = str(saved["config"].get("command") or "")
     trainer = saved["config"]["trainer"]
     config["limit_val_batches"] = trainer["overfit_batches"] or trainer["limit_val_batches"]
-    _check_targets(config, _declared_targets(config_dirs), file)
+    check_targets(config, config_dirs, file)
     return config, content["state_dict"]
 
 
@@ -109,7 +115,9 @@ def _plainly(file: Path, read: Callable[[Path], Any]) -> Any:
         raise ValueError(f"{file} can not be read as a checkpoint of plain data: {error}") from error
 
 
-def _check_targets(node: Any, declared: set[str], file: Path) -> None:
+def check_targets(node: Any, config_dirs: Iterable[Path], file: str | Path) -> None:
+    """Raise where nested plain data from `file` names a class that no yaml declares."""
+    declared = _declared_targets(config_dirs)
     for target in _targets(node):
         if target not in declared:
             raise ValueError(

@@ -158,8 +158,9 @@ class WSDConfig(ScheduleConfig):
 def register() -> None:
     """Make known to Hydra the schemas, as the group `schema`, and what a defaults list may ask.
 
-    `${if_equal:${block},classic,A,B}` is A where the block is classic, else B: a dialect stands for an
-    interpolation, and Hydra lets no such file choose a tokenizer.
+    `${if_equal:${block},classic,A,B}` is A where the block is classic, else B; there may be more such pairs
+    before B. A dialect stands for an interpolation, and Hydra lets no such file choose a tokenizer; a pooling
+    that it set would stand above one that is typed.
     """
     OmegaConf.register_new_resolver("if_equal", _if_equal, replace=True)
     store = ConfigStore.instance()
@@ -177,5 +178,6 @@ def register() -> None:
         store.store(group="schema", name=name, node=node)
 
 
-def _if_equal(value: str, wanted: str, then: str, otherwise: str) -> str:
-    return then if value == wanted else otherwise
+def _if_equal(value: str, *cases: str) -> str:
+    *pairs, otherwise = cases
+    return dict(zip(pairs[::2], pairs[1::2], strict=True)).get(value, otherwise)

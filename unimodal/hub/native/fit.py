@@ -1,5 +1,6 @@
 """Whether a trained model is one of a stock family, and of which of its classes."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,8 +25,9 @@ class HeadMisfit(Misfit):
         self.near = near
 
 
+POOLING_OPTIONS = {"first 1": "first", "first 2": "first_two"}
 MEND = {  # what to train with, by the setting that a stock class dictates
-    "pooling": lambda wanted: f"task/pooling={str(wanted).partition(' ')[0]}",
+    "pooling": lambda wanted: f"task/pooling={POOLING_OPTIONS.get(wanted, wanted)}",
     "head_norm": lambda wanted: f"task.head_norm={str(wanted).lower()}",
     "head_norm_eps": lambda wanted: f"task.head_norm_eps={wanted}",
     "head_bias": lambda wanted: f"task.head_bias={str(wanted).lower()}",
@@ -61,10 +63,13 @@ def fit(trained: Trained, field: str, name: str, with_head: bool = True) -> Fit:
     if family is None:
         known = ["auto", "portable", "onnx", *families()]
         raise ValueError(f"format={name} is unknown{nearest(name, known)} There are {', '.join(known)}.")
+    if family.field != field:
+        raise Misfit(f"{name} reads {family.field}; this model reads {field}.")
     node = trained.tokenizers[field]
     if node["_target_"] != family.tokenizer:
         wanted, here = (target.rpartition(".")[2] for target in (family.tokenizer, node["_target_"]))
-        raise Misfit(f"{name} reads its input as {wanted} does; this model has {here}.")
+        mend = "." if field == "text" else f"; train with tokenizer={_option(wanted)}"
+        raise Misfit(f"{name} reads its input as {wanted} does; this model has {here}{mend}")
     spec = to_spec(trained.backbone, node)
     if field == "text":
         rows = len(trained.weights["model.tokenizers.text.embedding.weight"])
@@ -124,6 +129,11 @@ def _why_not(trained: Trained, head: Head, spec: Spec) -> str:
     if trained.task["_target_"] == REGRESSION and not here["head_bias"]:
         return f"{head.stock} has no bias that could hold the numbers' mean."
     return ""
+
+
+def _option(tokenizer: str) -> str:
+    """The yaml of a tokenizer's class: ImagePatchTokenizer is in image_patch."""
+    return re.sub(r"\B(?=[A-Z])", "_", tokenizer.removesuffix("Tokenizer")).lower()
 
 
 def _check_causal(trained: Trained, family: Family) -> None:

@@ -29,6 +29,7 @@ class Head:
         needs: settings of the task that it dictates, as `settings` tells them; a function is one of the spec.
         spec: keys of the spec that choose between classes of one family.
         config: what its config.json says besides, of the spec.
+        missing: tensors of its own that we have nothing for, and that the class makes anew, such as a pooler.
     """
 
     stock: str
@@ -38,6 +39,7 @@ class Head:
     needs: Mapping[str, Any] = field(default_factory=dict)
     spec: Mapping[str, Any] = field(default_factory=dict)
     config: Callable[[Spec], dict[str, Any]] = lambda spec: {}
+    missing: tuple[str, ...] = ()
 
 
 def pooled(stock: str, prefix: str, pooling: str, classifier: str = "classifier", **more: Any) -> Head:

@@ -1,51 +1,21 @@
 """A stock folder as one of our models: the tables read the other way."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from unimodal.hub.folder import Folder
+from unimodal.hub.imported import Imported
 from unimodal.hub.native import families
 from unimodal.hub.native.family import Family, Misfit
 from unimodal.hub.native.heads import CLASSIFICATION, LANGUAGE_MODELING, Head, pooling_node
 from unimodal.hub.native.spec import Spec, to_nodes
 from unimodal.hub.processors.reading import read_processors
-from unimodal.hub.trained import Node, Trained
+from unimodal.hub.trained import Node
 
 
-@dataclass(frozen=True)
-class Stock:
-    """What a stock folder's files say, before any weight is read.
-
-    Attributes:
-        folder: where it was read from.
-        family: its table.
-        head: its class.
-        spec: its shape.
-        backbone: the node of our transformer.
-        tokenizer: the node of our tokenizer, preprocessing included.
-        task: the node of its head: `class_names` where they have names, and what its class dictates.
-        note: what is prepared otherwise than by its processor; empty for nothing.
-    """
-
-    folder: Folder
-    family: Family
-    head: Head
-    spec: Spec
-    backbone: Node
-    tokenizer: Node
-    task: Node
-    note: str
-
-    def trained(self) -> Trained:
-        """With the weights."""
-        disk = self.folder.tensors()
-        ours = self.family.read_tensors(disk, self.spec, self.head)
-        weights = {_own_name(name, self.family.field): tensor for name, tensor in ours.items()}
-        return Trained(self.backbone, {self.family.field: self.tokenizer}, self.task, weights)
-
-
-def read_stock(folder: Folder, field: str | None = None) -> Stock:
+def read_stock(folder: Folder, field: str | None = None) -> Imported:
     """Find the family of a folder and read its settings.
 
     Args:
@@ -80,7 +50,7 @@ def _candidates(folder: Folder, field: str | None) -> list[tuple[Family, Mapping
     return sorted(found, key=lambda pair: pair[0].field != (field or "image"))
 
 
-def _stock(folder: Folder, family: Family, config: Mapping[str, Any], spec: Spec) -> Stock:
+def _stock(folder: Folder, family: Family, config: Mapping[str, Any], spec: Spec) -> Imported:
     said = dict(read_processors(folder).get(family.field, {}))
     note = said.pop("note", "")
     backbone, tokenizer = to_nodes(spec, family.tokenizer)
@@ -89,8 +59,21 @@ def _stock(folder: Folder, family: Family, config: Mapping[str, Any], spec: Spec
     if family.field == "text" and "vocabulary" not in tokenizer:
         tokenizer["vocabulary"] = None
     head = _head(folder, family, spec)
-    return Stock(
-        folder, family, head, spec, backbone, tokenizer, _task(folder, family, config, head, spec), note
+
+    def weights() -> dict[str, Tensor]:
+        ours = family.read_tensors(folder.tensors(), spec, head)
+        return {_own_name(name, family.field): tensor for name, tensor in ours.items()}
+
+    return Imported(
+        name=folder.name,
+        label=head.stock or f"{family.name} without a head",
+        field=family.field,
+        causal=family.causal,
+        backbone=backbone,
+        tokenizers={family.field: tokenizer},
+        task=_task(folder, family, config, head, spec),
+        note=note,
+        weights=weights,
     )
 
 

@@ -55,6 +55,7 @@ def kernel(spec: Spec) -> tuple[int, ...]:
     return spec["dim"], 3, size, size
 
 
+POOLER = ("pooler.dense.weight", "pooler.dense.bias")
 IMAGE_SIZE = Knob(
     "image_size", "tokenizer.image_size", lambda c: height_and_width(c["image_size"]), image_size
 )
@@ -96,7 +97,7 @@ def _family(name: str, stock: str, prefix_tokens: tuple[str, ...]) -> Family:
         ),
         heads=(
             pooled(f"{stock}ForImageClassification", f"{name}.", "first 1"),
-            Head(f"{stock}Model"),
+            Head(f"{stock}Model", missing=POOLER),
         ),
     )
 

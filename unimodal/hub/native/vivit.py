@@ -4,7 +4,7 @@ from unimodal.hub.native.family import Config, Family, Knob
 from unimodal.hub.native.heads import Head, pooled
 from unimodal.hub.native.tensors import Module
 from unimodal.hub.native.video import FRAMES, TUBELET, kernel
-from unimodal.hub.native.vit import CLASSIC, EPS, LAYER, MLP, QKV_BIAS, SIZES, patches, prefixed
+from unimodal.hub.native.vit import CLASSIC, EPS, LAYER, MLP, POOLER, QKV_BIAS, SIZES, patches, prefixed
 
 
 def _patch_size(config: Config) -> int | None:
@@ -42,6 +42,6 @@ FAMILIES = (
             *patches("embeddings.patch_embeddings.projection", kernel),
             Module("layernorm", "norm"),
         ),
-        heads=(pooled("VivitForVideoClassification", "vivit.", "first 1"), Head("VivitModel")),
+        heads=(pooled("VivitForVideoClassification", "vivit.", "first 1"), Head("VivitModel", missing=POOLER)),
     ),
 )

@@ -1,5 +1,6 @@
 """Text: a vocabulary as the files of a stock fast tokenizer, and back."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,9 @@ def write_text(folder: Path, node: Node, causal: bool) -> None:
     stock.save_pretrained(str(folder))
 
 
-def _finished(json: str, eos: str, causal: bool) -> FastTokenizer:
+def _finished(text: str, eos: str, causal: bool) -> FastTokenizer:
     """The tokenizer with what `data` does to a text before it, and a task to its ids after it."""
-    fast = FastTokenizer.from_str(json)
+    fast = FastTokenizer.from_str(text)
     fast.no_padding()
     fast.no_truncation()
     if fast.normalizer is None:  # a pretrained one has its own way with texts, which stays as it is
@@ -95,11 +96,11 @@ def check_text(folder: Path, node: Node, causal: bool, texts: list[str]) -> None
             )
 
 
-def read_text(json: str, settings: dict[str, Any], config: dict[str, Any], name: str) -> dict[str, Any]:
+def read_text(text: str, settings: dict[str, Any], config: dict[str, Any], name: str) -> dict[str, Any]:
     """Knobs of a text tokenizer.
 
     Args:
-        json: the text of `tokenizer.json`.
+        text: of `tokenizer.json`.
         settings: what is in `tokenizer_config.json` or, of older folders, `special_tokens_map.json`.
         config: what is in `config.json`.
         name: of the folder, in error messages.
@@ -112,7 +113,7 @@ def read_text(json: str, settings: dict[str, Any], config: dict[str, Any], name:
         ValueError: if the tokenizer can not be read, or there is no end of text.
     """
     try:
-        fast = FastTokenizer.from_str(json)
+        fast = FastTokenizer.from_str(text)
     except Exception as error:  # the library raises Exception itself
         raise ValueError(f"{name}/tokenizer.json can not be read: {error}.") from error
     named = (
@@ -128,7 +129,21 @@ def read_text(json: str, settings: dict[str, Any], config: dict[str, Any], name:
         )
     max_len = settings.get("model_max_length")
     cut = {"max_len": int(max_len)} if isinstance(max_len, int | float) and 0 < max_len < ENDLESS else {}
-    return {"vocabulary": {"tokenizer": json, "eos_token": eos}, **cut}
+    return {"vocabulary": {"tokenizer": _without_start(text, eos), "eos_token": eos}, **cut}
+
+
+def _without_start(text: str, eos: str) -> str:
+    """Without the end of text that `_finished` puts before a prompt: language modelling does so itself."""
+    content = json.loads(text)
+    known = content.get("post_processor") or {}
+    steps = known.get("processors", [known]) if known else []
+    last = steps[-1] if steps else {}
+    single = last.get("single", []) if last.get("type") == "TemplateProcessing" else []
+    ids = [token.get("SpecialToken", token.get("Sequence", {})).get("id") for token in single]
+    if ids != [eos, "A"]:
+        return text
+    content["post_processor"] = known | {"processors": steps[:-1]} if steps[:-1] else None
+    return json.dumps(content, ensure_ascii=False)
 
 
 def _content(token: Any) -> str | None:

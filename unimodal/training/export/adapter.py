@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from unimodal.hub.adapter import ADAPTER, Adapter, native_places, portable_places, write_adapter
+from unimodal.hub.native.family import Misfit
 from unimodal.hub.native.fit import Fit
 from unimodal.hub.native.heads import LANGUAGE_MODELING
 from unimodal.hub.trained import Trained
@@ -37,6 +38,15 @@ def split(saved: build.Config, weights: Weights) -> tuple[dict[str, Tensor], Ada
     return plain, Adapter(lora.r, lora.alpha, lora.dropout, layers)
 
 
+def with_adapter(adapter: Adapter, trained: Trained, fitted: Fit) -> tuple[Fit | None, str]:
+    """The stock class where it has a place for the adapter; else none, and why."""
+    try:
+        native_places(adapter, trained, fitted)
+    except Misfit as misfit:
+        return None, str(misfit)
+    return fitted, ""
+
+
 def put_adapter(folder: Path, adapter: Adapter, trained: Trained, fitted: Fit | None, base: str) -> None:
     """Write the adapter beside its model.
 
@@ -47,6 +57,9 @@ def put_adapter(folder: Path, adapter: Adapter, trained: Trained, fitted: Fit | 
         fitted: the stock class of the model, None for a portable one.
         base: name of the model where it will be.
     """
-    places = native_places(adapter, trained, fitted) if fitted else portable_places(adapter, trained)
-    writes = trained.task["_target_"] == LANGUAGE_MODELING
-    write_adapter(folder / ADAPTER, adapter, places, base, "CAUSAL_LM" if writes else None)
+    if fitted is None:  # peft's class for language models hands on what ours do not take
+        places, task_type = portable_places(adapter, trained), None
+    else:
+        places = native_places(adapter, trained, fitted)
+        task_type = "CAUSAL_LM" if LANGUAGE_MODELING in fitted.head.tasks else None
+    write_adapter(folder / ADAPTER, adapter, places, base, task_type)

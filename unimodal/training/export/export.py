@@ -5,16 +5,18 @@ import logging
 import re
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 from transformers.utils import logging as transformers_logging
 
+from unimodal.hub.adapter import ADAPTER, Adapter
 from unimodal.hub.card import Card, Verified, write_card
 from unimodal.hub.native.fit import Fit, best_fit, fit
 from unimodal.hub.native.writing import write_native
+from unimodal.hub.onnx import MODEL
 from unimodal.hub.portable.write import write_portable
 from unimodal.hub.processors.text import check_text
 from unimodal.hub.processors.writing import write_processors, writes_text
@@ -23,8 +25,10 @@ from unimodal.hub.trained import Trained
 from unimodal.tasks.base import Task
 from unimodal.training import build, checkpoints
 from unimodal.training.console import say, table
+from unimodal.training.export.adapter import put_adapter, split, with_adapter
 from unimodal.training.export.examples import examples
-from unimodal.training.export.verify import Loading, verify
+from unimodal.training.export.onnx import check_graph, graph_inputs, write_graph
+from unimodal.training.export.verify import Loading, units, verify
 
 CHECKED_CHARACTERS = 200  # of each text: whether both tokenizers cut it alike
 FIELDS = ("image", "audio", "video", "text")
@@ -69,8 +73,12 @@ def export(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
     output = Path(config["output"]).expanduser().absolute()
     if output.exists():
         raise ValueError(f"output={config['output']} exists already; name a new folder, or remove it.")
+    if config["format"] == "onnx":
+        check_graph(config["adapter"])
     run = read_run(config, config_dirs)
     fitted, why = choose(config, run.trained, run.field)
+    if fitted and run.adapter and config["format"] == "auto":
+        fitted, why = with_adapter(run.adapter, run.trained, fitted)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(mkdtemp(prefix=f".{output.name}-", dir=output.parent))
     try:
@@ -116,6 +124,8 @@ def choose(config: build.Config, trained: Trained, field: str) -> tuple[Fit | No
         if config["format"] == "auto":
             return None, several
         raise ValueError(several)
+    if config["format"] == "onnx":
+        return None, ""
     if config["format"] == "auto":
         return best_fit(trained, field, config["head"])
     return fit(trained, field, config["format"], config["head"]), ""
@@ -123,33 +133,59 @@ def choose(config: build.Config, trained: Trained, field: str) -> tuple[Fit | No
 
 def _write(config: build.Config, run: Run, fitted: Fit | None, folder: Path, name: str) -> dict[str, Any]:
     """All files, verified; returns what the user is told."""
-    if fitted is None:
-        write_portable(folder, run.trained)
-        write_processors(folder, run.trained, portable=True)
-    else:
-        write_native(folder, run.trained, fitted)
+    loading = _files(config, run, fitted, folder, name)
     preprocess: Any = run.task.model.tokenizers[run.field]
     samples, note = examples(run.saved, run.field, preprocess.preprocess, config["num_samples"])
     if fitted and run.field == "text":
         texts = [sample["text"][:CHECKED_CHARACTERS] for sample in samples if sample["text"]]
         check_text(folder, run.trained.tokenizers["text"], writes_text(run.trained), texts)
-    loading = loading_of(fitted, folder, run.field)
-    verified = Verified(verify(folder, loading, run.task, samples), len(samples))
+    difference = verify(folder, loading, run.task, samples, units(run.saved["task"]))
+    verified = Verified(difference, len(samples))
     write_card(folder, _card(run, fitted, loading, verified, name, note))
-    kind = f"{fitted.head.stock}, no code of ours" if fitted else f"portable, {loading.model_class}"
     compared = f"{verified.difference:.1e} at most, over {len(samples)} samples in a clean process"
-    trust = "" if fitted else ", trust_remote_code=True"
     return {
-        "format": kind,
+        "format": _kind(fitted, loading),
         "difference": compared + (f" ({note})" if note else ""),
-        "load it": f'{loading.model_class}.from_pretrained("{config["output"]}"{trust})',
+        "load it": _load(config["output"], loading),
     }
+
+
+def _files(config: build.Config, run: Run, fitted: Fit | None, folder: Path, name: str) -> Loading:
+    """Everything but the card."""
+    if config["format"] == "onnx":
+        return write_graph(folder, run.task, run.trained, run.field, config["head"])
+    if fitted is None:
+        write_portable(folder, run.trained)
+        write_processors(folder, run.trained, portable=True)
+    else:
+        write_native(folder, run.trained, fitted)
+    loading = loading_of(fitted, folder, run.field)
+    if run.adapter is None:
+        return loading
+    put_adapter(folder, run.adapter, run.trained, fitted, config["push"] or name)
+    return replace(loading, adapter=True)
+
+
+def _kind(fitted: Fit | None, loading: Loading) -> str:
+    if loading.graph:
+        return "onnx"
+    kind = f"{fitted.head.stock}, no code of ours" if fitted else f"portable, {loading.model_class}"
+    return f"{kind}; its adapter in {ADAPTER}" if loading.adapter else kind
+
+
+def _load(output: str, loading: Loading) -> str:
+    if loading.graph:
+        return f'onnxruntime.InferenceSession("{output}/{MODEL}")'
+    trust = ", trust_remote_code=True" if loading.trust_remote_code else ""
+    load = f'{loading.model_class}.from_pretrained("{output}"{trust})'
+    return f'PeftModel.from_pretrained({load}, "{output}/{ADAPTER}")' if loading.adapter else load
 
 
 def loading_of(fitted: Fit | None, folder: Path, field: str) -> Loading:
     """The class that loads the folder."""
     if fitted:
-        return Loading(fitted.head.stock, False, field, bool(fitted.head.tasks))
+        stock = fitted.head
+        return Loading(stock.stock, False, field, bool(stock.tasks), expected_missing=stock.missing)
     auto = json.loads((folder / "config.json").read_text(encoding="utf-8"))["auto_map"]
     wanted = ("AutoModelForCausalLM", f"AutoModelFor{OF_FIELD[field]}Classification")
     head = next((name for name in wanted if name in auto), None)
@@ -171,8 +207,18 @@ def _card(run: Run, fitted: Fit | None, loading: Loading, verified: Verified, na
         metrics=_metrics(Path(run.checkpoint)),
         command=without_folders(run.saved.get("command", "")),
         verified=verified,
-        notes=(f"{note[0].upper()}{note[1:]}.",) if note else (),
+        notes=(*_inputs(run, loading), *([f"{note[0].upper()}{note[1:]}."] if note else [])),
+        runtime="onnxruntime" if loading.graph else "transformers",
+        adapter=loading.adapter,
     )
+
+
+def _inputs(run: Run, loading: Loading) -> tuple[str, ...]:
+    """What a graph reads and gives."""
+    if not loading.graph:
+        return ()
+    lines = graph_inputs(run.task, run.field).lines()
+    return tuple(f"Input {line}." for line in lines)
 
 
 def _data_lines(saved: build.Config) -> tuple[str, ...]:

@@ -7,13 +7,20 @@ from typing import Any
 from torch import Tensor
 
 from unimodal.hub.native.heads import LANGUAGE_MODELING, POOLED
-from unimodal.hub.onnx import Inputs, inputs_of, write_onnx
+from unimodal.hub.onnx import Inputs, check_installed, inputs_of, write_onnx
 from unimodal.hub.trained import Trained
 from unimodal.tasks.base import Task
 from unimodal.training.export.verify import Loading
 from unimodal.types import Batch
 
 SESSION = "InferenceSession"  # of onnxruntime
+
+
+def check_graph(adapter: bool) -> None:
+    """Raise before anything is read where no graph can be written."""
+    check_installed()
+    if adapter:
+        raise ValueError("format=onnx holds an adapter merged into its model; leave out adapter=true.")
 
 
 def write_graph(folder: Path, task: Task, trained: Trained, field: str, head: bool) -> Loading:

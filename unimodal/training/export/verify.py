@@ -13,12 +13,13 @@ import numpy as np
 import torch
 
 from unimodal.hub.adapter import ADAPTER
+from unimodal.hub.trained import Node
 from unimodal.tasks.base import Task
 from unimodal.training.export import clean_process
 from unimodal.training.export.examples import as_array, tensors
 from unimodal.types import Sample
 
-TOLERANCE = 1e-4  # of any output, in fp32
+TOLERANCE = 1e-4  # of any output, in fp32; of a regression's numbers, as a share of their size
 PROCESSORS = {
     "image": "AutoImageProcessor",
     "video": "AutoVideoProcessor",
@@ -38,6 +39,7 @@ class Loading:
         with_head: whether the head's outputs are compared, else the tokens.
         adapter: whether the folder's adapter is put on the model.
         graph: model.onnx is asked, and once more for all samples together; `model_class` says nothing.
+        expected_missing: tensors that the class makes anew.
     """
 
     model_class: str
@@ -46,12 +48,31 @@ class Loading:
     with_head: bool
     adapter: bool = False
     graph: bool = False
+    expected_missing: tuple[str, ...] = ()
 
 
-def verify(folder: Path, loading: Loading, task: Task, samples: Sequence[Sample]) -> float:
+def units(node: Node) -> list[float]:
+    """What the outputs of a task are measured in: the numbers of a regression are as large as the data's."""
+    scale = zip(node.get("target_mean", [0.0]), node.get("target_std", [1.0]), strict=True)
+    return [max(abs(mean), std) for mean, std in scale]
+
+
+def verify(
+    folder: Path, loading: Loading, task: Task, samples: Sequence[Sample], scale: Sequence[float] = (1.0,)
+) -> float:
     """The largest difference between any output of the folder's model and the run's.
 
     Each sample goes through the folder's own processor there and through ours here.
+
+    Args:
+        folder: as it will be.
+        loading: how it is loaded.
+        task: the run's.
+        samples: that both are asked about.
+        scale: `units` of the head's outputs.
+
+    Returns:
+        The difference over `scale`.
 
     Raises:
         ValueError: if the folder does not load, or an output differs by more than `TOLERANCE`.
@@ -65,7 +86,8 @@ def verify(folder: Path, loading: Loading, task: Task, samples: Sequence[Sample]
             batch = _same_text(batch, torch.from_numpy(answers[f"ids_{index}"])[None], task)
         expected = _outputs(task, batch, loading.with_head)
         there = [answers[name] for name in (f"output_{index}", f"together_{index}") if name in answers]
-        differences += [_difference(expected, torch.from_numpy(one)) for one in there]
+        unit = torch.tensor(scale) if loading.with_head else torch.ones(1)
+        differences += [_difference(expected / unit, torch.from_numpy(one) / unit) for one in there]
     worst = float(torch.tensor(differences).max())  # which keeps a nan, as Python's own max does not
     if not worst <= TOLERANCE:  # nan is no equality
         raise ValueError(
@@ -98,7 +120,7 @@ def _ask(folder: Path, loading: Loading, task: Task, samples: Sequence[Sample]) 
             "field": loading.field,
             "sample_rate": getattr(_preprocess(task, loading.field), "sample_rate", None),
             "output": "logits" if loading.with_head else "last_hidden_state",
-            "expected_missing": [],
+            "expected_missing": loading.expected_missing,
             "samples": str(place / "samples.npz"),
             "answers": str(place / "answers.npz"),
         }

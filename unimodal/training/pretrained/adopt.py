@@ -4,11 +4,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from unimodal.hub.folder import is_model_folder, open_folder
-from unimodal.hub.native.reading import Stock, read_stock
+from unimodal.hub.folder import is_model_folder
+from unimodal.hub.imported import Imported
+from unimodal.hub.native.heads import pooling_node
 from unimodal.training import checkpoints
 from unimodal.training.build import Config
 from unimodal.training.pretrained.fields import field_of
+from unimodal.training.pretrained.origin import read_imported
 
 ASKED = ("modality", "tokenizer", "experiment")  # options that say what is read
 SIZES = ("backbone", "block")  # options that the folder decides
@@ -32,37 +34,36 @@ def adopt(config: Config, typed: Iterable[str] = (), config_dirs: Iterable[Path]
     name, typed = config.get("pretrained"), set(typed)
     if not name:
         return config
-    if not is_model_folder(name):
-        return _keeping_head(config, config_dirs)
     last = Path(config["output"]) / checkpoints.LAST
-    if last.exists():
+    if last.exists() and not checkpoints.is_checkpoint(name):
         saved, _ = checkpoints.load(last, config_dirs)
         return config | {key: saved[key] for key in ("backbone", "tokenizer", "task", "beside")}
+    if not is_model_folder(name):
+        return _keeping_head(config, config_dirs)
     odd = sorted(typed.intersection(SIZES))
     if odd:
         raise ValueError(f"{odd[0]}= is decided by pretrained={name}; drop it.")
     field = field_of(config["tokenizer"])
-    stock = read_stock(open_folder(str(name)), field)
-    backbone = stock.backbone | _typed(config["backbone"], typed, "backbone")
-    backbone["block"] = stock.backbone["block"] | _typed(config["block"], typed, "block")
+    found = read_imported(str(name), field, config_dirs)
+    backbone = found.backbone | _typed(config["backbone"], typed, "backbone")
+    backbone["block"] = found.backbone["block"] | _typed(config["block"], typed, "block")
+    if config.get("beside") == "own":
+        config = config | {"beside": _own(found, field)}
     adopted = config | {"backbone": backbone, "block": backbone["block"]}
-    if stock.family.field != field:
+    if found.field != field:
         if not typed.intersection(ASKED):
-            reads = stock.family.field
+            reads = found.field
             raise ValueError(
                 f"{name} reads {reads}, this run {field}; set modality={reads}, or modality={field} to give "
                 f"the blocks of {name} a new {field} tokenizer."
             )
-        beside = {"beside": {stock.family.field: stock.tokenizer}} if config.get("beside") == "own" else {}
-        return adopted | _other_modality(config, stock, typed) | beside
-    if config.get("beside") == "own":
-        raise ValueError(f"beside=own: {name} reads {field} already; choose another modality=.")
+        return adopted | _other_modality(config, found, typed)
     if "tokenizer" in typed:
         tokenizer = config["tokenizer"] | {"dim": backbone["dim"]}
     else:
-        tokenizer = _tokenizer(config["tokenizer"], stock, typed)
-    adopted |= {"tokenizer": tokenizer, "task": _task(config, stock.task, typed)}
-    return _with_classes(adopted, stock.task.get("class_names")) if config.get("keep_head") else adopted
+        tokenizer = _tokenizer(config["tokenizer"], found, typed)
+    adopted |= {"tokenizer": tokenizer, "task": _task(config, found.task, typed)}
+    return _with_classes(adopted, found.task.get("class_names")) if config.get("keep_head") else adopted
 
 
 def _keeping_head(config: Config, config_dirs: Iterable[Path]) -> Config:
@@ -84,23 +85,33 @@ def _typed(node: Mapping[str, Any], typed: set[str], prefix: str) -> dict[str, A
     return {key: value for key, value in node.items() if f"{prefix}.{key}" in typed and key != "block"}
 
 
-def _tokenizer(node: Mapping[str, Any], stock: Stock, typed: set[str]) -> dict[str, Any]:
+def _own(found: Imported, field: str) -> dict[str, Any]:
+    """The folder's tokenizers beside the run's."""
+    own = {key: node for key, node in found.tokenizers.items() if key != field}
+    if not own:
+        raise ValueError(
+            f"beside=own: {found.name} reads {field} and nothing else; choose another modality=."
+        )
+    return own
+
+
+def _tokenizer(node: Mapping[str, Any], found: Imported, typed: set[str]) -> dict[str, Any]:
     """The folder's, but for what the user typed; a mere limit of the context is not above the run's."""
-    theirs = dict(stock.tokenizer)
+    theirs = dict(found.tokenizers[found.field])
     if theirs.get("max_len") and not theirs.get("learned_positions"):
         theirs["max_len"] = min(theirs["max_len"], node.get("max_len", theirs["max_len"]))
     return theirs | _typed(node, typed, "tokenizer")
 
 
-def _other_modality(config: Config, stock: Stock, typed: set[str]) -> dict[str, Any]:
+def _other_modality(config: Config, found: Imported, typed: set[str]) -> dict[str, Any]:
     """The run's own tokenizer in the folder's width; where the blocks know no places, it adds some."""
-    tokenizer = config["tokenizer"] | {"dim": stock.backbone["dim"]}
-    rotary = stock.backbone["block"]["rope_theta"] is not None
+    tokenizer = config["tokenizer"] | {"dim": found.backbone["dim"]}
+    rotary = found.backbone["block"]["rope_theta"] is not None
     if not rotary and "tokenizer.learned_positions" not in typed:
         tokenizer["learned_positions"] = True
-    if not stock.family.causal:
+    if not found.causal:
         return {"tokenizer": tokenizer}
-    task: dict[str, Any] = {key: stock.task[key] for key in ("causal", "pooling") if key in stock.task}
+    task = {"causal": True, "pooling": pooling_node("last")}
     return {"tokenizer": tokenizer, "task": _task(config, task, typed)}
 
 

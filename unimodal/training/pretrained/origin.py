@@ -7,7 +7,8 @@ from pathlib import Path
 from torch import Tensor
 
 from unimodal.hub.folder import is_model_folder, open_folder
-from unimodal.hub.native.reading import read_stock
+from unimodal.hub.imported import Imported
+from unimodal.hub.reading import read_folder
 from unimodal.training import build, checkpoints
 
 
@@ -32,22 +33,35 @@ class Origin:
         `field` says which of several models a folder's is meant.
         """
         if is_model_folder(path):
-            return cls._of_folder(str(path), field)
+            return cls._of_folder(str(path), field, config_dirs)
         saved, weights = checkpoints.load(path, config_dirs)
         if build.make_finetuning(saved).adds_modules:
             weights = build.restore_task(saved, weights, merged=True).state_dict()
         return cls(str(path), saved, weights)
 
     @classmethod
-    def _of_folder(cls, name: str, field: str) -> "Origin":
-        stock = read_stock(open_folder(name), field)
-        trained = stock.trained()
-        data = {"_target_": stock.head.stock or f"{stock.family.name} without a head"}
-        sections = {"backbone": trained.backbone, "tokenizer": stock.tokenizer, "task": trained.task}
-        return cls(name, {**sections, "data": data}, dict(trained.weights))
+    def _of_folder(cls, name: str, field: str, config_dirs: Iterable[Path]) -> "Origin":
+        imported = read_imported(name, field, config_dirs)
+        main = imported.tokenizers[imported.field]
+        sections = {"backbone": imported.backbone, "tokenizer": main, "task": imported.task}
+        beside = {key: node for key, node in imported.tokenizers.items() if node is not main}
+        data = {"_target_": imported.label}
+        return cls(name, {**sections, "beside": beside, "data": data}, imported.weights())
 
     @property
     def trained_on(self) -> str:
         """Task and data, in words."""
         task, data = (self.config[key]["_target_"].rpartition(".")[2] for key in ("task", "data"))
         return f"{task} on {data}"
+
+
+def read_imported(name: str, field: str, config_dirs: Iterable[Path] = ()) -> Imported:
+    """A Hugging Face folder or hub id; what its config names must be declared, as in a checkpoint.
+
+    Raises:
+        ValueError: if it can not be read, or names other code.
+    """
+    imported = read_folder(open_folder(name), field)
+    for node in (imported.backbone, *imported.tokenizers.values(), imported.task):
+        checkpoints.check_targets(node, config_dirs, name)
+    return imported
