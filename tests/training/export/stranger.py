@@ -125,11 +125,38 @@ def embed(job):
     return {"vectors": [torch.tensor(pipe(sample, **options)[0]) for sample in as_given(job)]}
 
 
+def retrain(job):
+    """The model is saved, loaded again, fine-tuned for two steps by Trainer, saved and loaded again."""
+    model, samples = load(job, job["class_name"]), as_given(job)
+    processor = getattr(transformers, PROCESSORS[job["field"]]).from_pretrained(job["folder"])
+    inputs = processed(processor, job, samples)
+    before, again = model(**inputs).logits, f"{job['folder']}-again"
+    model.save_pretrained(again)
+    same = load(job | {"folder": again}, job["class_name"])(**inputs).logits
+    rows = [{key: value[i] for key, value in inputs.items()} | {"labels": i % 2} for i in range(len(samples))]
+    settings = transformers.TrainingArguments(
+        again, max_steps=2, learning_rate=0.01, use_cpu=True, report_to="none", disable_tqdm=True
+    )
+    with torch.inference_mode(False), torch.enable_grad():
+        model = load(job | {"folder": again}, job["class_name"])
+        trainer = transformers.Trainer(model, settings, train_dataset=[clone(row) for row in rows])
+        trainer.train()
+    trainer.save_model(again)
+    after = model.eval()(**inputs).logits
+    reloaded = load(job | {"folder": again}, job["class_name"])(**inputs).logits
+    return {"before": before, "same": same, "after": after, "reloaded": reloaded}
+
+
+def clone(row):
+    """Tensors that may be a part of a graph."""
+    return {key: value.clone() if isinstance(value, torch.Tensor) else value for key, value in row.items()}
+
+
 def main():
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(1)
-    request, kinds = torch.load(sys.argv[1]), {"classify": classify, "write": write, "embed": embed}
+    request, kinds = torch.load(sys.argv[1]), {"classify": classify, "write": write, "embed": embed, "retrain": retrain}
     with torch.inference_mode():
         answers = {name: kinds[job["kind"]](job) for name, job in request.items()}
     torch.save(answers | {"version": transformers.__version__}, sys.argv[2])

@@ -42,6 +42,9 @@ FAMILIES = (
             *patches("embeddings.patch_embeddings.projection", kernel),
             Module("layernorm", "norm"),
         ),
-        heads=(pooled("VivitForVideoClassification", "vivit.", "first 1"), Head("VivitModel", missing=POOLER)),
+        heads=(
+            pooled("VivitForVideoClassification", "vivit.", "first 1"),
+            Head("VivitModel", missing=POOLER),
+        ),
     ),
 )

@@ -20,11 +20,13 @@ class Origin:
         name: as the user named it.
         config: what `checkpoints.load` says of it.
         weights: its state dict, without adapters.
+        note: what is prepared otherwise than it was there; empty for nothing.
     """
 
     name: str
     config: build.Config
     weights: dict[str, Tensor]
+    note: str = ""
 
     @classmethod
     def read(cls, path: str | Path, field: str = "image", config_dirs: Iterable[Path] = ()) -> "Origin":
@@ -46,7 +48,7 @@ class Origin:
         sections = {"backbone": imported.backbone, "tokenizer": main, "task": imported.task}
         beside = {key: node for key, node in imported.tokenizers.items() if node is not main}
         data = {"_target_": imported.label}
-        return cls(name, {**sections, "beside": beside, "data": data}, imported.weights())
+        return cls(name, {**sections, "beside": beside, "data": data}, imported.weights(), imported.note)
 
     @property
     def trained_on(self) -> str:

@@ -63,7 +63,12 @@ def _from_checkpoint(
     if config.get("keep_head"):
         _check_kept(report)
     task.load_state_dict(report.tensors, strict=False)
-    for line in (report.summary(task), *([note] if note else []), *report.notes):
+    for line in (
+        report.summary(task),
+        *([note] if note else []),
+        *report.notes,
+        *([f"  {origin.note}"] if origin.note else []),
+    ):
         say(line)
     return _with_fresh(complete, report.fresh(task)), task
 
