@@ -127,6 +127,17 @@ def test_every_pooling_trains(configure, option):
     _loss_and_gradient(configure(*TINY, f"task/pooling={option}", prefix, "loader.batch_size=2"))
 
 
+@pytest.mark.parametrize("modality", ["image", "audio", "video"])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_typed_pooling_stands_above_that_of_the_stock_models(configure, modality, task):
+    settings = (f"modality={modality}", "block=classic", f"task={task}")
+    usual = configure(*settings)["task"]["pooling"]
+    assert usual["_target_"].endswith("FirstPooling") and usual["num_tokens"] == 1 + (modality == "audio")
+    for option in ("mean", "last", "attention"):
+        pooling = configure(*settings, f"task/pooling={option}")["task"]["pooling"]
+        assert pooling["_target_"].endswith(f"{option.capitalize()}Pooling") and "num_tokens" not in pooling
+
+
 @pytest.mark.parametrize("option", _options("modality"))
 @pytest.mark.parametrize("block", _options("block"))
 def test_every_modality_trains_with_every_block(configure, option, block):

@@ -15,13 +15,18 @@ from unimodal.tokenizers.pixels import grid
 from unimodal.types import Batch, TokenSequence, full_mask
 
 
-@lru_cache(maxsize=8)
-def fast_tokenizer(json: str) -> FastTokenizer:
-    """The tokenizer of a `tokenizer.json`; strings like `<|endoftext|>` in user text stay plain text."""
+@lru_cache(maxsize=16)
+def fast_tokenizer(json: str, max_len: int | None = None) -> FastTokenizer:
+    """The tokenizer of a `tokenizer.json`; strings like `<|endoftext|>` in user text stay plain text.
+
+    `max_len` cuts texts, but not what its post-processor puts around them, as transformers does.
+    """
     tokenizer = FastTokenizer.from_str(json)
     tokenizer.encode_special_tokens = True
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    if max_len is not None and max_len > tokenizer.num_special_tokens_to_add(False):
+        tokenizer.enable_truncation(max_len)
     return tokenizer
 
 
@@ -60,7 +65,8 @@ class TextPreprocess:
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Tensor]:
         """`text` str -> `input_ids` int64 [N], N from 1 to max_len."""
-        ids = self.encode(sample["text"]).ids[: self.max_len] or [self.eos_id]
+        fast = fast_tokenizer(self.tokenizer, self.max_len)
+        ids = fast.encode(sample["text"]).ids[: self.max_len] or [self.eos_id]
         return {"input_ids": torch.tensor(ids)}
 
 

@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from unimodal.backbone.transformer import Transformer
-from unimodal.tokenizers.text import TextTokenizer
+from unimodal.tokenizers.text import TextPreprocess, TextTokenizer
 
 ROUND_TRIP = ["text_byte", "text_bpe", "text_character"]
 AWKWARD = [
@@ -150,3 +151,12 @@ def test_an_unknown_end_of_text_names_its_knob(named_tokenizer):
     json = named_tokenizer("text_byte").preprocess.tokenizer
     with pytest.raises(ValueError, match=r"'</nope>'; set tokenizer.vocabulary.eos_token"):
         TextTokenizer(32, {"tokenizer": json, "eos_token": "</nope>"})
+
+
+def test_cutting_spares_what_stands_around_a_text():
+    fast = Tokenizer(models.WordLevel({"[CLS]": 0, "[SEP]": 1, "a": 2}, unk_token="a"))
+    fast.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    around = [("[CLS]", 0), ("[SEP]", 1)]
+    fast.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=around)
+    preprocess = TextPreprocess(fast.to_str(), "[SEP]", max_len=4)
+    assert preprocess({"text": "a a a a a"})["input_ids"].tolist() == [0, 2, 2, 1]

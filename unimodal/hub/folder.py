@@ -176,5 +176,7 @@ def _download(name: str) -> Path:
         ) from error
     except Exception as error:  # the hub's, httpx's and the file system's errors have no common base
         reason = str(error).strip().partition("\n")[0].rstrip(".")
-        raise ValueError(f"{name} can not be downloaded from the Hugging Face hub: {reason}.") from error
+        raise ValueError(
+            f"{name} is no folder here, and can not be downloaded from the Hugging Face hub: {reason}."
+        ) from error
     return Path(folder)

@@ -115,9 +115,20 @@ def _plainly(file: Path, read: Callable[[Path], Any]) -> Any:
         raise ValueError(f"{file} can not be read as a checkpoint of plain data: {error}") from error
 
 
-def check_targets(node: Any, config_dirs: Iterable[Path], file: str | Path) -> None:
-    """Raise where nested plain data from `file` names a class that no yaml declares."""
-    declared = _declared_targets(config_dirs)
+def check_targets(
+    node: Any, config_dirs: Iterable[Path], file: str | Path, known: Iterable[str] | None = None
+) -> None:
+    """Raise where nested plain data from `file` names a class that it may not.
+
+    Args:
+        node: the data.
+        config_dirs: folders whose yaml files declare what may be named.
+        file: in the message.
+        known: what else may be named, and only as an object of its own; by default what unimodal's yaml
+            files declare.
+    """
+    package = [Path(str(files("unimodal.conf")))] if known is None else []
+    declared = _declared_targets([*package, *config_dirs]) | set(known or ())
     for target in _targets(node):
         if target not in declared:
             raise ValueError(
@@ -126,10 +137,9 @@ def check_targets(node: Any, config_dirs: Iterable[Path], file: str | Path) -> N
             )
 
 
-def _declared_targets(config_dirs: Iterable[Path]) -> set[str]:
+def _declared_targets(folders: Iterable[Path]) -> set[str]:
     declared: set[str] = set()
-    package = Path(str(files("unimodal.conf")))
-    for folder in (package, *config_dirs):
+    for folder in folders:
         for file in sorted(folder.rglob("*.yaml")):
             declared.update(_targets(yaml.safe_load(file.read_text(encoding="utf-8"))))
     return declared

@@ -44,7 +44,12 @@ SMALL = (
     "block.residual_init=normal",  # blocks that do something from the first step on
     "logger=csv",
 )
-FEW = ("data.train_size=32", "data.val_size=48", "trainer.max_epochs=50", "trainer.check_val_every_n_epoch=50")
+FEW = (
+    "data.train_size=32",
+    "data.val_size=48",
+    "trainer.max_epochs=50",
+    "trainer.check_val_every_n_epoch=50",
+)
 TONES = ("modality=audio", *FEW)  # known by heart in seconds, so that no two answers are the same
 CLIPS = ("modality=video", *FEW)
 TEXT = ("modality=text", "tokenizer.max_len=64", "task.sample_len=16")

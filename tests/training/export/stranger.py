@@ -1,6 +1,6 @@
 """What a machine without unimodal does with exported folders: processors, models, pipelines, `generate`.
 
-Run as `python -I stranger.py REQUEST.pt ANSWERS.pt [SITE]`. Packages in the folder SITE come first, which is how
+Run as `python -I stranger.py REQUEST.pt ANSWERS.pt [SITE]`. Packages in the folder SITE come first: so
 another transformers is asked.
 """
 
@@ -13,7 +13,7 @@ class NoUnimodal(MetaPathFinder):
     """As if it were not installed."""
 
     def find_spec(self, fullname, path=None, target=None):
-        if fullname.partition(".")[0] in ("unimodal", "lightning", "torchmetrics", "hydra", "torchcodec"):
+        if fullname.partition(".")[0] in ("unimodal", "lightning", "torchmetrics", "hydra"):
             raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
         return None
 
@@ -156,7 +156,10 @@ def main():
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(1)
-    request, kinds = torch.load(sys.argv[1]), {"classify": classify, "write": write, "embed": embed, "retrain": retrain}
+    request, kinds = (
+        torch.load(sys.argv[1]),
+        {"classify": classify, "write": write, "embed": embed, "retrain": retrain},
+    )
     with torch.inference_mode():
         answers = {name: kinds[job["kind"]](job) for name, job in request.items()}
     torch.save(answers | {"version": transformers.__version__}, sys.argv[2])

@@ -1,4 +1,4 @@
-"""One backbone, frozen, reads four modalities and becomes four stock models whose blocks are the same bytes."""
+"""One backbone, frozen, reads four modalities and becomes four stock models of the same bytes."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Runs of the modern block, exported with their code: pipelines, more training, and the answers of `predict`."""
+"""Runs of the modern block, exported with their code: pipelines, more training, the answers of `predict`."""
 
 import csv
 
@@ -8,6 +8,7 @@ import soundfile
 import torch
 from PIL import Image
 
+from unimodal.training.export.examples import tensors
 from unimodal.training.predict import predict
 
 pytestmark = pytest.mark.slow
@@ -71,10 +72,8 @@ def test_the_features_of_texts_are_the_tokens_of_the_run(trained, held_out, answ
 def batches(run, held_out):
     """Each held-out sample alone."""
     for sample in held_out(run).samples:
-        given = {"text": sample} if run.field == "text" else {"image": sample.movedim(-1, 0)}
-        if run.field == "image":
-            given["image"] = run.preprocess.resize(given["image"])
-        yield {key: value[None] for key, value in run.preprocess(given).items()}
+        given = sample if run.field == "text" else sample.movedim(-1, 0)
+        yield tensors({run.field: given}, run.field, run.preprocess)
 
 
 def test_what_is_saved_again_is_the_same_and_learns(answers, difference):

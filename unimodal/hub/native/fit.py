@@ -9,6 +9,7 @@ from unimodal.hub.native import families
 from unimodal.hub.native.family import Family, Misfit
 from unimodal.hub.native.heads import LANGUAGE_MODELING, POOLED, REGRESSION, Head, settings
 from unimodal.hub.native.spec import Spec, to_spec
+from unimodal.hub.processors.arguments import arguments
 from unimodal.hub.trained import Trained
 from unimodal.suggestions import nearest
 
@@ -70,7 +71,7 @@ def fit(trained: Trained, field: str, name: str, with_head: bool = True) -> Fit:
         wanted, here = (target.rpartition(".")[2] for target in (family.tokenizer, node["_target_"]))
         mend = "." if field == "text" else f"; train with tokenizer={_option(wanted)}"
         raise Misfit(f"{name} reads its input as {wanted} does; this model has {here}{mend}")
-    spec = to_spec(trained.backbone, node)
+    spec = to_spec(trained.backbone, arguments(node))
     if field == "text":
         rows = len(trained.weights["model.tokenizers.text.embedding.weight"])
         spec |= {"tokenizer.vocab_size": rows, "tied": bool(trained.task.get("tied", False))}
@@ -101,7 +102,7 @@ def _head(trained: Trained, family: Family, spec: Spec, with_head: bool) -> Head
             raise HeadMisfit(f"{family.name} has no class without a head.")
         _check_causal(trained, family)
         return bare
-    fitting = [head for head in family.heads if target in head.tasks and _suits(spec, head)]
+    fitting = [head for head in family.heads if target in head.tasks and head.suits(spec)]
     if not fitting:
         hint = "; head=false exports the backbone without its head" if bare else ""
         raise HeadMisfit(f"{family.name} has no class for the task {target.rpartition('.')[2]}{hint}.")
@@ -109,10 +110,6 @@ def _head(trained: Trained, family: Family, spec: Spec, with_head: bool) -> Head
     if "" not in reasons:
         raise HeadMisfit(reasons[0], near=True)
     return fitting[reasons.index("")]
-
-
-def _suits(spec: Spec, head: Head) -> bool:
-    return all(spec[key] == value for key, value in head.spec.items())
 
 
 def _why_not(trained: Trained, head: Head, spec: Spec) -> str:

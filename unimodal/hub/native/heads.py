@@ -41,6 +41,10 @@ class Head:
     config: Callable[[Spec], dict[str, Any]] = lambda spec: {}
     missing: tuple[str, ...] = ()
 
+    def suits(self, spec: Spec) -> bool:
+        """Whether this is the class of such a backbone."""
+        return all(spec[key] == value for key, value in self.spec.items())
+
 
 def pooled(stock: str, prefix: str, pooling: str, classifier: str = "classifier", **more: Any) -> Head:
     """A class with a linear layer on one vector."""

@@ -33,8 +33,12 @@ BIASES = (
 )
 
 
-def _theta(config: Config) -> float:
-    rope = config["rope_parameters"]
+def theta(rope: Config) -> float:
+    """The base of rotary positions that nothing scales.
+
+    Raises:
+        Misfit: if something does.
+    """
     if rope.get("rope_type", "default") != "default":
         raise Misfit(f"config.json: rope_type={rope['rope_type']} is none of what the block can do.")
     return rope["rope_theta"]
@@ -43,7 +47,7 @@ def _theta(config: Config) -> float:
 ROPE = Knob(
     "rope_parameters",
     "rope_theta",
-    _theta,
+    lambda c: theta(c["rope_parameters"]),
     lambda s: {"rope_type": "default", "rope_theta": s["rope_theta"]},
 )
 
@@ -77,7 +81,7 @@ QK_NORM = (
 
 def _family(name: str, stock: str, *knobs: Knob, **more: Any) -> Family:
     heads = (
-        language_model(f"{stock}ForCausalLM", PREFIX, f"{PREFIX}embed_tokens"),
+        language_model(f"{stock}ForCausalLM", PREFIX, "embed_tokens"),
         last_token(f"{stock}ForSequenceClassification", PREFIX),
         Head(f"{stock}Model"),
     )

@@ -3,6 +3,7 @@
 from unimodal.hub.native.clip import TEXT
 from unimodal.hub.native.family import Config, Family, Knob
 from unimodal.hub.native.heads import Head
+from unimodal.hub.native.llama import theta
 from unimodal.hub.native.spec import Spec
 from unimodal.hub.native.tensors import Fused, Module, Vector
 from unimodal.hub.native.vit import SIZES
@@ -25,8 +26,8 @@ def _sliding(config: Config, value: float) -> float | None:
 
 
 def _rope(spec: Spec) -> dict[str, dict[str, float | str | None]]:
-    theta = spec["rope_theta"]
-    thetas = {"full_attention": theta, "sliding_attention": spec["rope_sliding_theta"] or theta}
+    full = spec["rope_theta"]
+    thetas = {"full_attention": full, "sliding_attention": spec["rope_sliding_theta"] or full}
     return {kind: {"rope_type": "default", "rope_theta": value} for kind, value in thetas.items()}
 
 
@@ -55,13 +56,13 @@ FAMILIES = (
             Knob(
                 "rope_parameters",
                 "rope_theta",
-                lambda c: c["rope_parameters"]["full_attention"]["rope_theta"],
+                lambda c: theta(c["rope_parameters"]["full_attention"]),
                 _rope,
             ),
             Knob(
                 "",
                 "rope_sliding_theta",
-                lambda c: _sliding(c, c["rope_parameters"]["sliding_attention"]["rope_theta"]),
+                lambda c: _sliding(c, theta(c["rope_parameters"]["sliding_attention"])),
             ),
             Knob("vocab_size", "tokenizer.vocab_size"),
             Knob("max_position_embeddings", "tokenizer.max_len"),

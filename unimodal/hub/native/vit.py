@@ -49,6 +49,15 @@ def square(config: Config) -> int:
     return size if isinstance(size, int) or len(set(size)) > 1 else size[0]
 
 
+def whole_patches(config: Config) -> list[int]:
+    """Height and width without what is left over beside the last patch, which the stock classes ignore."""
+    patch = square(config)
+    return [
+        side - side % patch if isinstance(patch, int) else side
+        for side in height_and_width(config["image_size"])
+    ]
+
+
 def kernel(spec: Spec) -> tuple[int, ...]:
     """Shape of the convolution over pixels."""
     size = spec["tokenizer.patch_size"]
@@ -56,9 +65,7 @@ def kernel(spec: Spec) -> tuple[int, ...]:
 
 
 POOLER = ("pooler.dense.weight", "pooler.dense.bias")
-IMAGE_SIZE = Knob(
-    "image_size", "tokenizer.image_size", lambda c: height_and_width(c["image_size"]), image_size
-)
+IMAGE_SIZE = Knob("image_size", "tokenizer.image_size", whole_patches, image_size)
 PATCH_SIZE = Knob("patch_size", "tokenizer.patch_size", square)
 
 

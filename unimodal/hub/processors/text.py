@@ -124,8 +124,7 @@ def read_text(text: str, settings: dict[str, Any], config: dict[str, Any], name:
     eos = next((token for token in named if token and fast.token_to_id(token) is not None), None)
     if eos is None:
         raise ValueError(
-            f"{name}/tokenizer_config.json names no eos_token that tokenizer.json has; "
-            "name one with tokenizer.vocabulary.eos_token."
+            f"{name}/tokenizer_config.json names no eos_token that tokenizer.json has; write one there."
         )
     max_len = settings.get("model_max_length")
     cut = {"max_len": int(max_len)} if isinstance(max_len, int | float) and 0 < max_len < ENDLESS else {}

@@ -1,10 +1,12 @@
 """Real samples for the comparison: decoded media, before any preprocessing."""
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import torch
 
+from unimodal.data.decoding.encoded import BadSample
 from unimodal.data.decoding.images import decode_image
 from unimodal.data.decoding.texts import decode_text
 from unimodal.data.decoding.videos import decode_video
@@ -50,9 +52,12 @@ def as_array(sample: Sample, field: str) -> np.ndarray:
 
 def _from(source: Source, field: str, preprocess: Any, num: int) -> list[Sample]:
     rows = source.split("val")
-    found = []
-    for index in range(min(len(rows), num)):
-        found.append({field: _decoded(rows[index], field, preprocess)})
+    found: list[Sample] = []
+    for index in range(len(rows)):
+        if len(found) == num:
+            break
+        with suppress(BadSample):  # which training leaves out as well, or reports
+            found.append({field: _decoded(rows[index], field, preprocess)})
     return found
 
 

@@ -70,6 +70,10 @@ def export(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
     missing = next((key for key in ("checkpoint", "output") if config[key] == "???"), None)
     if missing:
         raise ValueError(f"{missing} is not set: unimodal export checkpoint=RUN output=DIR")
+    if config["num_samples"] < 1:
+        raise ValueError(
+            f"num_samples={config['num_samples']} must be at least 1: nothing is left unchecked."
+        )
     output = Path(config["output"]).expanduser().absolute()
     if output.exists():
         raise ValueError(f"output={config['output']} exists already; name a new folder, or remove it.")
@@ -134,20 +138,31 @@ def choose(config: build.Config, trained: Trained, field: str) -> tuple[Fit | No
 def _write(config: build.Config, run: Run, fitted: Fit | None, folder: Path, name: str) -> dict[str, Any]:
     """All files, verified; returns what the user is told."""
     loading = _files(config, run, fitted, folder, name)
-    preprocess: Any = run.task.model.tokenizers[run.field]
-    samples, note = examples(run.saved, run.field, preprocess.preprocess, config["num_samples"])
-    if fitted and run.field == "text":
-        texts = [sample["text"][:CHECKED_CHARACTERS] for sample in samples if sample["text"]]
-        check_text(folder, run.trained.tokenizers["text"], writes_text(run.trained), texts)
-    difference = verify(folder, loading, run.task, samples, units(run.saved["task"]))
-    verified = Verified(difference, len(samples))
+    verified, note = _verified(config, run, fitted, folder, loading)
     write_card(folder, _card(run, fitted, loading, verified, name, note))
-    compared = f"{verified.difference:.1e} at most, over {len(samples)} samples in a clean process"
+    compared = f"{verified.difference:.1e} at most, over {verified.num_samples} samples in a clean process"
     return {
         "format": _kind(fitted, loading),
         "difference": compared + (f" ({note})" if note else ""),
         "load it": _load(config["output"], loading),
     }
+
+
+def _verified(
+    config: build.Config, run: Run, fitted: Fit | None, folder: Path, loading: Loading
+) -> tuple[Verified, str]:
+    """The comparison, of each modality by itself; and what else is to be said of it."""
+    differences, num_samples, notes = [], 0, ""
+    for field in run.trained.tokenizers:
+        tokenizer: Any = run.task.model.tokenizers[field]
+        samples, note = examples(run.saved, field, tokenizer.preprocess, config["num_samples"])
+        if fitted and field == "text":
+            texts = [sample["text"][:CHECKED_CHARACTERS] for sample in samples if sample["text"]]
+            check_text(folder, run.trained.tokenizers["text"], writes_text(run.trained), texts)
+        scale = units(run.saved["task"])
+        differences.append(verify(folder, replace(loading, field=field), run.task, samples, scale))
+        num_samples, notes = num_samples + len(samples), note or notes
+    return Verified(max(differences), num_samples), notes
 
 
 def _files(config: build.Config, run: Run, fitted: Fit | None, folder: Path, name: str) -> Loading:
@@ -194,7 +209,7 @@ def loading_of(fitted: Fit | None, folder: Path, field: str) -> Loading:
 
 def _card(run: Run, fitted: Fit | None, loading: Loading, verified: Verified, name: str, note: str) -> Card:
     node = run.saved["backbone"]
-    norm = "RMSNorm" if node["block"]["norm"] == "rms" else "LayerNorm"
+    norm = "LayerNorm" if (node.get("block") or {}).get("norm") == "layer" else "RMSNorm"
     return Card(
         title=name,
         modality=run.field,

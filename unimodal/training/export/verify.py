@@ -1,6 +1,7 @@
 """The comparison of a written folder with the run: in a process that has never heard of unimodal."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -135,8 +136,6 @@ def _ask(folder: Path, loading: Loading, task: Task, samples: Sequence[Sample]) 
 
 
 def _environment(place: Path) -> dict[str, str]:
-    import os
-
     return os.environ | {"HF_MODULES_CACHE": str(place / "modules"), "HF_HUB_OFFLINE": "1"}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from unimodal.hub.folder import is_model_folder
 from unimodal.hub.imported import Imported
-from unimodal.hub.native.heads import pooling_node
+from unimodal.hub.native.heads import CLASSIFICATION, pooling_node
 from unimodal.training import checkpoints
 from unimodal.training.build import Config
 from unimodal.training.pretrained.fields import field_of
@@ -14,7 +14,7 @@ from unimodal.training.pretrained.origin import read_imported
 
 ASKED = ("modality", "tokenizer", "experiment")  # options that say what is read
 SIZES = ("backbone", "block")  # options that the folder decides
-OF_THE_DATA = ("_target_", "class_names", "multilabel")  # of a task
+DICTATED = ("pooling", "head_norm", "head_norm_eps", "head_bias", "causal", "tied")  # of a task
 
 
 def adopt(config: Config, typed: Iterable[str] = (), config_dirs: Iterable[Path] = ()) -> Config:
@@ -37,7 +37,8 @@ def adopt(config: Config, typed: Iterable[str] = (), config_dirs: Iterable[Path]
     last = Path(config["output"]) / checkpoints.LAST
     if last.exists() and not checkpoints.is_checkpoint(name):
         saved, _ = checkpoints.load(last, config_dirs)
-        return config | {key: saved[key] for key in ("backbone", "tokenizer", "task", "beside")}
+        config = config | {key: saved[key] for key in ("backbone", "tokenizer", "task", "beside")}
+        return _with_classes(config, saved["task"].get("class_names")) if config.get("keep_head") else config
     if not is_model_folder(name):
         return _keeping_head(config, config_dirs)
     odd = sorted(typed.intersection(SIZES))
@@ -63,7 +64,11 @@ def adopt(config: Config, typed: Iterable[str] = (), config_dirs: Iterable[Path]
     else:
         tokenizer = _tokenizer(config["tokenizer"], found, typed)
     adopted |= {"tokenizer": tokenizer, "task": _task(config, found.task, typed)}
-    return _with_classes(adopted, found.task.get("class_names")) if config.get("keep_head") else adopted
+    if not config.get("keep_head"):
+        return adopted
+    if found.task.get("class_names") is None and found.task["_target_"] == CLASSIFICATION:
+        raise ValueError(f"keep_head=true: {name} ({found.label}) has no head that a task here has.")
+    return _with_classes(adopted, found.task.get("class_names"))
 
 
 def _keeping_head(config: Config, config_dirs: Iterable[Path]) -> Config:
@@ -82,7 +87,8 @@ def _with_classes(config: Config, names: list[str] | None) -> Config:
 
 
 def _typed(node: Mapping[str, Any], typed: set[str], prefix: str) -> dict[str, Any]:
-    return {key: value for key, value in node.items() if f"{prefix}.{key}" in typed and key != "block"}
+    chosen = (key for key in node if key != "block" and _is_typed(f"{prefix}.{key}", typed))
+    return {key: node[key] for key in chosen}
 
 
 def _own(found: Imported, field: str) -> dict[str, Any]:
@@ -98,6 +104,11 @@ def _own(found: Imported, field: str) -> dict[str, Any]:
 def _tokenizer(node: Mapping[str, Any], found: Imported, typed: set[str]) -> dict[str, Any]:
     """The folder's, but for what the user typed; a mere limit of the context is not above the run's."""
     theirs = dict(found.tokenizers[found.field])
+    if found.field == "text" and theirs.get("vocabulary") is None:
+        raise ValueError(
+            f"{found.name} has no tokenizer.json; save_pretrained(FOLDER) of its AutoTokenizer writes one, "
+            "or set tokenizer=text_pretrained tokenizer.vocabulary.path=..."
+        )
     if theirs.get("max_len") and not theirs.get("learned_positions"):
         theirs["max_len"] = min(theirs["max_len"], node.get("max_len", theirs["max_len"]))
     return theirs | _typed(node, typed, "tokenizer")
@@ -117,6 +128,11 @@ def _other_modality(config: Config, found: Imported, typed: set[str]) -> dict[st
 
 def _task(config: Config, theirs: Mapping[str, Any], typed: set[str]) -> dict[str, Any]:
     """The run's task, with what the stock class dictates where it has such a knob."""
-    node, chosen = config["task"], {key.replace("/", ".") for key in typed}
-    settings = {key: value for key, value in theirs.items() if key not in OF_THE_DATA and key in node}
-    return node | {key: value for key, value in settings.items() if f"task.{key}" not in chosen}
+    node = config["task"]
+    settings = {key: theirs[key] for key in DICTATED if key in theirs and key in node}
+    return node | {key: value for key, value in settings.items() if not _is_typed(f"task.{key}", typed)}
+
+
+def _is_typed(key: str, typed: set[str]) -> bool:
+    """Whether it, or a part of it, was typed; options of a group too."""
+    return any(f"{one.replace('/', '.')}.".startswith(f"{key}.") for one in typed)

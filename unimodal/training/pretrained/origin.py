@@ -8,6 +8,7 @@ from torch import Tensor
 
 from unimodal.hub.folder import is_model_folder, open_folder
 from unimodal.hub.imported import Imported
+from unimodal.hub.portable.parts import PARTS
 from unimodal.hub.reading import read_folder
 from unimodal.training import build, checkpoints
 
@@ -58,12 +59,13 @@ class Origin:
 
 
 def read_imported(name: str, field: str, config_dirs: Iterable[Path] = ()) -> Imported:
-    """A Hugging Face folder or hub id; what its config names must be declared, as in a checkpoint.
+    """A Hugging Face folder or hub id; its config names only parts of models, and those of `config_dirs`.
 
     Raises:
         ValueError: if it can not be read, or names other code.
     """
     imported = read_folder(open_folder(name), field)
-    for node in (imported.backbone, *imported.tokenizers.values(), imported.task):
-        checkpoints.check_targets(node, config_dirs, name)
+    pooling = imported.task.get("pooling") or {}
+    for node in (imported.backbone, *imported.tokenizers.values(), pooling):
+        checkpoints.check_targets(node, config_dirs, name, PARTS)
     return imported
