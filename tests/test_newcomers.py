@@ -83,6 +83,9 @@ TABLE = ["modality=text", "task=classification", "data=table"]
         ([*IMAGE, "data.path=photos", "loader.batch_size=64"], "lower loader.batch_size"),
         ([*IMAGE, "data.path=photos", "data.on_bad_sample=ignore"], "is neither error nor skip"),
         (["data=hub", "data.path=phots"], "did you mean photos?"),
+        (["photos"], "photos is no KEY=VALUE"),
+        (["pretrained=./nowhere"], "it does not exist"),
+        (["pretrained=photos"], "is no checkpoint and no run folder"),
     ],
 )
 def test_a_mistake_ends_in_one_sentence_that_says_what_to_do(tmp_path, capsys, typed, said):

@@ -27,6 +27,9 @@ def explain(error: BaseException, verb: str, arguments: list[str]) -> str:
             return (
                 f"there is no key {name}{nearest(name, _valid_keys(verb, arguments))} (--cfg job shows all)"
             )
+    bare = re.match(r"Error parsing override '([^=']*)'", str(error))
+    if bare:
+        return f"{bare[1]} is no KEY=VALUE; write KEY={bare[1]} with one of the keys that --cfg job shows"
     message = "; ".join(
         dict.fromkeys(str(cause).strip().split("\n")[0] for cause in chain if str(cause).strip())
     )

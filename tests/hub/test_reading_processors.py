@@ -192,7 +192,9 @@ def test_the_context_is_read_where_there_is_one(tmp_path):
 
 
 def test_no_end_of_text_is_one_sentence(tmp_path):
-    with pytest.raises(ValueError, match=r"a folder/tokenizer_config\.json names no eos_token .* name one"):
+    with pytest.raises(
+        ValueError, match=r"a folder/tokenizer_config\.json names no eos_token .* write one there"
+    ):
         said(tmp_path, {}, tokenizer=WORDS, tokenizer_config={"eos_token": "<eos>"})
     with pytest.raises(ValueError, match=r"a folder/tokenizer\.json can not be read"):
         said(tmp_path, {}, tokenizer="{}")

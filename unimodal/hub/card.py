@@ -104,10 +104,12 @@ def _parts(folder: Path, card: Card) -> Iterable[str]:
     yield f"# {escaped(_title(folder, card))}"
     size = f"{card.parameters:,} parameters, {escaped(card.backbone)}"
     yield f"{card.task} of {card.modality}: {size}; {_kind(card)}."
-    yield f"## Use\n\n{fenced(code, 'python')}"
+    yield "## Use"
     if card.adapter:
         lines = adapter_usage(card.title, card.class_name, native)
-        yield f"The model is the one that was adapted. Its adapter, for peft:\n\n{fenced(lines, 'python')}"
+        yield f"The results below are those of the model with its adapter:\n\n{fenced(lines, 'python')}"
+        yield "Without the adapter it is the model that was adapted, under the adapted one's head:"
+    yield fenced(code, "python")
     yield listed("Notes", card.notes)
     yield listed("Training data", card.data)
     if card.metrics:

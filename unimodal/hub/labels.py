@@ -18,6 +18,7 @@ def label_settings(task: Node) -> dict[str, Any]:
 
 
 def special_ids(vocabulary: dict[str, str]) -> dict[str, int]:
-    """A text starts with the end of the one before it, as in training; padding is the same token."""
-    eos = cast(int, fast_tokenizer(vocabulary["tokenizer"]).token_to_id(vocabulary["eos_token"]))
-    return {"bos_token_id": eos, "eos_token_id": eos, "pad_token_id": eos}
+    """The vocabulary's own, where it came with some; else the end of text is start and padding too."""
+    fast, eos = fast_tokenizer(vocabulary["tokenizer"]), vocabulary["eos_token"]
+    names = ("bos_token", "eos_token", "pad_token")
+    return {f"{name}_id": cast(int, fast.token_to_id(vocabulary.get(name, eos))) for name in names}

@@ -6,6 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
+CLASSIFICATION = "unimodal.tasks.classification.Classification"
+REGRESSION = "unimodal.tasks.regression.Regression"
+LANGUAGE_MODELING = "unimodal.tasks.language_modeling.LanguageModeling"
+
 Node = dict[str, Any]
 """What a yaml says of one object: `_target_`, the class, and its arguments, plain values throughout."""
 

@@ -29,8 +29,8 @@ INPUTS = {
     "image": Input("AutoImageProcessor", (), ("image = 'photo.jpg'",), "image", "image"),
     "audio": Input(
         "AutoFeatureExtractor",
-        ("import soundfile",),
-        ("samples, rate = soundfile.read('sound.wav')  # one channel, at the model's rate",),
+        ("import soundfile", "import torch", "import torchaudio"),
+        ("samples, rate = soundfile.read('sound.wav', always_2d=True)", "samples = samples.mean(1)"),
         "{'raw': samples, 'sampling_rate': rate}",
         "samples, sampling_rate=rate",
     ),
@@ -48,6 +48,10 @@ INPUTS = {
         "AutoTokenizer", (), ("text = 'a text'",), "text, truncation=True", "text, truncation=True"
     ),
 }
+RESAMPLED = (
+    "rate, given = processor.sampling_rate, rate",
+    "samples = torchaudio.functional.resample(torch.tensor(samples), given, rate).numpy()",
+)
 # Native video processors sample where equal shares of a clip begin; training took their middles.
 MIDDLES = (
     "n = pipe.model.config.num_frames",
@@ -94,8 +98,9 @@ def usage(name: str, modality: str, task: str, class_name: str, native: bool) ->
         ask,
         "",
         "# step by step",
-        f"processor = {given.auto}.from_pretrained(path)",
+        f"processor = {given.auto}.from_pretrained(path{trust if modality == 'text' else ''})",
         f"model = {class_name}.from_pretrained(path{trust})",
+        *(RESAMPLED if modality == "audio" else ()),
         f"inputs = processor({given.processed}, return_tensors='pt')",
         answer,
     ]
@@ -113,6 +118,7 @@ def graph_usage(name: str, modality: str, task: str) -> str:
         f"path = {name!r}  # this folder",
         *given.lines,
         f"processor = {given.auto}.from_pretrained(path)",
+        *(RESAMPLED if modality == "audio" else ()),
         "session = onnxruntime.InferenceSession(f'{path}/model.onnx')",
     ]
     if task == LANGUAGE_MODEL:

@@ -55,7 +55,12 @@ def find(path: str | Path) -> Path:
     for name in (BEST, LAST):
         if (path / name).exists():
             return path / name
-    raise ValueError(f"{path} is no checkpoint and no run folder (it has no {BEST}).")
+    if (path / "config.json").exists():
+        raise ValueError(
+            f"{path} is no run but a Hugging Face folder, which a run can start from: pretrained="
+        )
+    why = f"it has no {BEST}" if path.exists() else "it does not exist"
+    raise ValueError(f"{path} is no checkpoint and no run folder ({why}).")
 
 
 def load(path: str | Path, config_dirs: Iterable[Path] = ()) -> tuple[Config, dict[str, torch.Tensor]]:

@@ -51,7 +51,7 @@ FAMILIES = (
         tensors=(
             Prefix(("embeddings.class_embedding",), "tokenizer.prefix", axes=1),
             Vector("embeddings.position_embedding.weight", "tokenizer.position_table"),
-            Reshaped("embeddings.patch_embedding.weight", "tokenizer.project.weight", kernel),
+            Reshaped("embeddings.patch_embedding.weight", "tokenizer.project.weight", kernel, flat=True),
             Module("pre_layrnorm", "input_norm"),
             Neutral("post_layernorm.weight", lambda s: torch.ones(s["dim"])),
             Neutral("post_layernorm.bias", lambda s: torch.zeros(s["dim"])),

@@ -7,10 +7,10 @@ from typing import Any
 
 from unimodal.hub.native import families
 from unimodal.hub.native.family import Family, Misfit
-from unimodal.hub.native.heads import LANGUAGE_MODELING, POOLED, REGRESSION, Head, settings
+from unimodal.hub.native.heads import POOLED, Head, settings
 from unimodal.hub.native.spec import Spec, to_spec
 from unimodal.hub.processors.arguments import arguments
-from unimodal.hub.trained import Trained
+from unimodal.hub.trained import LANGUAGE_MODELING, REGRESSION, Trained
 from unimodal.suggestions import nearest
 
 
@@ -63,7 +63,8 @@ def fit(trained: Trained, field: str, name: str, with_head: bool = True) -> Fit:
     family = families().get(name)
     if family is None:
         known = ["auto", "portable", "onnx", *families()]
-        raise ValueError(f"format={name} is unknown{nearest(name, known)} There are {', '.join(known)}.")
+        hint = nearest(name.lower(), known) or "."
+        raise ValueError(f"format={name} is unknown{hint} There are {', '.join(known)}.")
     if family.field != field:
         raise Misfit(f"{name} reads {family.field}; this model reads {field}.")
     node = trained.tokenizers[field]
@@ -81,17 +82,22 @@ def fit(trained: Trained, field: str, name: str, with_head: bool = True) -> Fit:
 
 def best_fit(trained: Trained, field: str, with_head: bool = True) -> tuple[Fit | None, str]:
     """The first family that holds the model; where none does, what the nearest one lacks."""
-    reasons: list[HeadMisfit] = []
+    reasons: list[Misfit] = []
     for name in families():
         try:
             return fit(trained, field, name, with_head), ""
-        except HeadMisfit as misfit:  # only the head stands in the way
+        except Misfit as misfit:
             reasons.append(misfit)
-        except Misfit:
-            continue
-    nearest_first = sorted(reasons, key=lambda misfit: not misfit.near)
+    nearest_first = sorted(reasons, key=_distance)
     why = [str(misfit) for misfit in nearest_first] or ["none has these blocks with this tokenizer."]
     return None, why[0]
+
+
+def _distance(misfit: Misfit) -> int:
+    """How much would have to be trained otherwise."""
+    if isinstance(misfit, HeadMisfit):
+        return 0 if misfit.near else 1
+    return 2 if "train with block" in str(misfit) else 3
 
 
 def _head(trained: Trained, family: Family, spec: Spec, with_head: bool) -> Head:
@@ -105,7 +111,8 @@ def _head(trained: Trained, family: Family, spec: Spec, with_head: bool) -> Head
     fitting = [head for head in family.heads if target in head.tasks and head.suits(spec)]
     if not fitting:
         hint = "; head=false exports the backbone without its head" if bare else ""
-        raise HeadMisfit(f"{family.name} has no class for the task {target.rpartition('.')[2]}{hint}.")
+        task = target.rpartition(".")[2]
+        raise HeadMisfit(f"{family.name} has no class with a head like this {task}'s{hint}.")
     reasons = [_why_not(trained, head, spec) for head in fitting]
     if "" not in reasons:
         raise HeadMisfit(reasons[0], near=True)

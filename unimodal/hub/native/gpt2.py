@@ -42,7 +42,7 @@ FAMILIES = (
         layer="h.{}.",
         layers=(
             Module("ln_1", "attention_norm"),
-            Fused("attn.c_attn", ("attention.query", "attention.key", "attention.value"), transposed=True),
+            Fused("attn.c_attn", ("attention.query", "attention.key", "attention.value"), True, heads=True),
             Fused("attn.c_proj", ("attention.out",), transposed=True),
             Module("ln_2", "mlp_norm"),
             Fused("mlp.c_fc", ("mlp.up",), transposed=True),

@@ -6,11 +6,8 @@ from typing import Any
 
 from unimodal.hub.native.spec import Spec
 from unimodal.hub.native.tensors import Entry, Module, TiedHead
-from unimodal.hub.trained import Node
+from unimodal.hub.trained import CLASSIFICATION, LANGUAGE_MODELING, REGRESSION, Node
 
-CLASSIFICATION = "unimodal.tasks.classification.Classification"
-REGRESSION = "unimodal.tasks.regression.Regression"
-LANGUAGE_MODELING = "unimodal.tasks.language_modeling.LanguageModeling"
 POOLED = (CLASSIFICATION, REGRESSION)
 POOLINGS = "unimodal.tasks.pooling."
 

@@ -71,7 +71,7 @@ FAMILIES = (
         layer="layers.{}.",
         layers=(
             Module("attn_norm", "attention_norm"),
-            Fused("attn.Wqkv", ("attention.query", "attention.key", "attention.value")),
+            Fused("attn.Wqkv", ("attention.query", "attention.key", "attention.value"), heads=True),
             Module("attn.Wo", "attention.out"),
             Module("mlp_norm", "mlp_norm"),
             Fused("mlp.Wi", ("mlp.gate", "mlp.up")),

@@ -10,11 +10,11 @@ from unimodal.hub.folder import Folder
 from unimodal.hub.imported import Imported
 from unimodal.hub.native import families
 from unimodal.hub.native.family import Family, Misfit
-from unimodal.hub.native.heads import CLASSIFICATION, LANGUAGE_MODELING, Head, pooling_node
+from unimodal.hub.native.heads import Head, pooling_node
 from unimodal.hub.native.spec import Spec, to_nodes
 from unimodal.hub.native.tensors import Entry, Neutral, Tensors
 from unimodal.hub.processors.reading import read_processors
-from unimodal.hub.trained import Node
+from unimodal.hub.trained import CLASSIFICATION, LANGUAGE_MODELING, Node
 
 NUMBERS = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.bool)
 

@@ -71,11 +71,13 @@ class Fused:
         theirs: its name there.
         ours: their names here.
         transposed: the weight is [in, out] there (GPT-2's Conv1D).
+        heads: ours are query, key and value, which may have different numbers of heads; else all are as wide.
     """
 
     theirs: str
     ours: tuple[str, ...]
     transposed: bool = False
+    heads: bool = False
 
     def read(self, theirs: Tensors, spec: Spec) -> dict[str, Tensor]:
         """Cut along the outputs."""
@@ -103,7 +105,7 @@ class Fused:
         return written
 
     def _sizes(self, spec: Spec, total: int) -> list[int]:
-        if self.ours[-1].endswith("value"):
+        if self.heads:
             heads = (spec["num_heads"], spec["num_kv_heads"], spec["num_kv_heads"])
             return [num * spec["head_dim"] for num in heads]
         return [total // len(self.ours)] * len(self.ours)
@@ -111,23 +113,25 @@ class Fused:
 
 @dataclass(frozen=True)
 class Reshaped:
-    """One tensor with other axes.
+    """One tensor with other axes, a matrix here.
 
     Attributes:
         theirs: its whole name there.
         ours: its whole name here.
         shape: its shape there.
+        flat: it is [dim, what a patch holds] here, as a linear layer; else a table [rows, dim].
     """
 
     theirs: str
     ours: str
     shape: Shape
+    flat: bool = False
 
     def read(self, theirs: Tensors, spec: Spec) -> dict[str, Tensor]:
-        """[dim, ...] becomes [dim, rest], any table [rows, dim]."""
+        """Our two axes."""
         if self.theirs not in theirs:
             return {}
-        shape = (spec["dim"], -1) if self.ours.endswith("project.weight") else (-1, spec["dim"])
+        shape = (spec["dim"], -1) if self.flat else (-1, spec["dim"])
         return {self.ours: theirs[self.theirs].reshape(shape)}
 
     def write(self, ours: Tensors, spec: Spec) -> dict[str, Tensor]:

@@ -72,7 +72,7 @@ PATCH_SIZE = Knob("patch_size", "tokenizer.patch_size", square)
 def patches(theirs: str, shape: Shape = kernel) -> tuple[Reshaped | Vector, ...]:
     """A convolution there, a linear layer over flat patches here."""
     return (
-        Reshaped(f"{theirs}.weight", "tokenizer.project.weight", shape),
+        Reshaped(f"{theirs}.weight", "tokenizer.project.weight", shape, flat=True),
         Vector(f"{theirs}.bias", "tokenizer.project.bias"),
     )
 

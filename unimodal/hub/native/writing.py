@@ -10,9 +10,8 @@ from unimodal.hub.generation import write_generation
 from unimodal.hub.labels import label_settings, special_ids
 from unimodal.hub.native.family import Config
 from unimodal.hub.native.fit import Fit
-from unimodal.hub.native.heads import LANGUAGE_MODELING, REGRESSION
 from unimodal.hub.processors.writing import write_processors
-from unimodal.hub.trained import Trained
+from unimodal.hub.trained import LANGUAGE_MODELING, REGRESSION, Trained
 from unimodal.hub.weights import write_weights
 
 BACKBONE, HEAD = "model.backbone.", ("head.", "head_norm.")

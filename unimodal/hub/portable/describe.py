@@ -8,11 +8,8 @@ from unimodal.hub.labels import label_settings, special_ids
 from unimodal.hub.portable.auto import AUTO_CLASSES, OF_FIELD, auto_map
 from unimodal.hub.portable.configuration_unimodal import UnimodalConfig
 from unimodal.hub.portable.names import find
-from unimodal.hub.trained import Node, Trained
+from unimodal.hub.trained import CLASSIFICATION, LANGUAGE_MODELING, REGRESSION, Node, Trained
 
-CLASSIFICATION = "unimodal.tasks.classification.Classification"
-REGRESSION = "unimodal.tasks.regression.Regression"
-LANGUAGE_MODELING = "unimodal.tasks.language_modeling.LanguageModeling"
 HYDRA = ("_convert_", "_recursive_")
 EMBEDDING = "model.tokenizers.text.embedding.weight"
 

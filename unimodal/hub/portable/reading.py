@@ -6,9 +6,9 @@ from torch import Tensor
 
 from unimodal.hub.folder import Folder
 from unimodal.hub.imported import Imported
-from unimodal.hub.portable.describe import EMBEDDING, LANGUAGE_MODELING
+from unimodal.hub.portable.describe import EMBEDDING
 from unimodal.hub.processors.reading import read_processors
-from unimodal.hub.trained import Node
+from unimodal.hub.trained import LANGUAGE_MODELING, Node
 
 
 def read_portable(folder: Folder, field: str) -> Imported:

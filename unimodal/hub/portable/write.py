@@ -10,12 +10,12 @@ from torch import Tensor
 from unimodal.hub.generation import write_generation
 from unimodal.hub.portable import modeling_unimodal
 from unimodal.hub.portable.configuration_unimodal import UnimodalConfig
-from unimodal.hub.portable.describe import LANGUAGE_MODELING, describe
+from unimodal.hub.portable.describe import describe
 from unimodal.hub.portable.flatten import write_code
 from unimodal.hub.portable.names import find
 from unimodal.hub.portable.nodes import named
 from unimodal.hub.portable.parts import PARTS
-from unimodal.hub.trained import Trained
+from unimodal.hub.trained import LANGUAGE_MODELING, Trained
 from unimodal.hub.weights import write_weights
 
 

@@ -1,6 +1,7 @@
 """Text: a vocabulary as the files of a stock fast tokenizer, and back."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,21 @@ def write_text(folder: Path, node: Node, causal: bool) -> None:
     stock = PreTrainedTokenizerFast(
         tokenizer_object=_finished(vocabulary["tokenizer"], eos, causal),
         eos_token=eos,
-        pad_token=eos,
+        pad_token=vocabulary.get("pad_token", eos),
         model_max_length=arguments(node)["max_len"],
         padding_side="left" if causal else "right",  # what is generated follows the prompt
         split_special_tokens=True,
         clean_up_tokenization_spaces=False,
         model_input_names=["input_ids", "attention_mask"],
-        **({"bos_token": eos} if causal else {}),
+        **_start(vocabulary, causal),
     )
     stock.save_pretrained(str(folder))
+
+
+def _start(vocabulary: Mapping[str, str], causal: bool) -> dict[str, str]:
+    """The token that a text begins with: its own, else in a language model the end of the one before it."""
+    bos = vocabulary.get("bos_token", vocabulary["eos_token"] if causal else "")
+    return {"bos_token": bos} if bos else {}
 
 
 def _finished(text: str, eos: str, causal: bool) -> FastTokenizer:
@@ -128,7 +135,10 @@ def read_text(text: str, settings: dict[str, Any], config: dict[str, Any], name:
         )
     max_len = settings.get("model_max_length")
     cut = {"max_len": int(max_len)} if isinstance(max_len, int | float) and 0 < max_len < ENDLESS else {}
-    return {"vocabulary": {"tokenizer": _without_start(text, eos), "eos_token": eos}, **cut}
+    others = {key: _content(settings.get(key)) for key in ("bos_token", "pad_token")}
+    others = {key: token for key, token in others.items() if token and fast.token_to_id(token) is not None}
+    known = {"tokenizer": _without_start(text, eos), "eos_token": eos}
+    return {"vocabulary": known | {key: token for key, token in others.items() if token != eos}, **cut}
 
 
 def _without_start(text: str, eos: str) -> str:

@@ -8,8 +8,7 @@ from torch import Tensor
 from unimodal.hub.adapter import ADAPTER, Adapter, native_places, portable_places, write_adapter
 from unimodal.hub.native.family import Misfit
 from unimodal.hub.native.fit import Fit
-from unimodal.hub.native.heads import LANGUAGE_MODELING
-from unimodal.hub.trained import Trained
+from unimodal.hub.trained import LANGUAGE_MODELING, Trained
 from unimodal.training import build
 from unimodal.training.finetune.lora import BASE, LAYER, LoRA
 

@@ -2,59 +2,36 @@
 
 import json
 import logging
-import re
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 from transformers.utils import logging as transformers_logging
 
-from unimodal.hub.adapter import ADAPTER, Adapter
-from unimodal.hub.card import Card, Verified, write_card
+from unimodal.hub.adapter import ADAPTER
+from unimodal.hub.card import Verified, write_card
 from unimodal.hub.native.fit import Fit, best_fit, fit
 from unimodal.hub.native.writing import write_native
 from unimodal.hub.onnx import MODEL
+from unimodal.hub.portable.auto import OF_FIELD
 from unimodal.hub.portable.write import write_portable
 from unimodal.hub.processors.text import check_text
 from unimodal.hub.processors.writing import write_processors, writes_text
 from unimodal.hub.push import push
 from unimodal.hub.trained import Trained
-from unimodal.tasks.base import Task
-from unimodal.training import build, checkpoints
+from unimodal.training import build
 from unimodal.training.console import say, table
-from unimodal.training.export.adapter import put_adapter, split, with_adapter
+from unimodal.training.export.adapter import put_adapter, with_adapter
+from unimodal.training.export.description import describe
 from unimodal.training.export.examples import examples
-from unimodal.training.export.onnx import check_graph, graph_inputs, write_graph
+from unimodal.training.export.onnx import check_graph, write_graph
+from unimodal.training.export.run import Run, read_run
 from unimodal.training.export.verify import Loading, units, verify
 
 CHECKED_CHARACTERS = 200  # of each text: whether both tokenizers cut it alike
-FIELDS = ("image", "audio", "video", "text")
-OF_FIELD = {"image": "Image", "audio": "Audio", "video": "Video", "text": "Sequence"}
-ABSOLUTE = re.compile(r"(?<![^=\[,'\"\s])(?:/|~/|[A-Za-z]:\\)[^\s,'\"\]]*[/\\](?=[^\s,'\"\]/\\])")
-
-
-@dataclass(frozen=True)
-class Run:
-    """What is exported.
-
-    Attributes:
-        saved: the checkpoint's config.
-        task: with its weights, adapters merged.
-        trained: the same as plain data.
-        field: the modality on which outputs are compared.
-        checkpoint: as the user named it.
-        adapter: that is written apart; then `task` has it unmerged and `trained` not at all.
-    """
-
-    saved: build.Config
-    task: Task
-    trained: Trained
-    field: str
-    checkpoint: str
-    adapter: Adapter | None = None
 
 
 def export(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
@@ -100,23 +77,6 @@ def export(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
     return output
 
 
-def read_run(config: build.Config, config_dirs: Iterable[Path]) -> Run:
-    """The run's best weights, averaged ones where it averaged them."""
-    saved, weights = checkpoints.load(config["checkpoint"], config_dirs)
-    task = build.restore_task(saved, weights, merged=not config["adapter"]).eval()
-    plain, adapter = split(saved, weights) if config["adapter"] else (task.state_dict(), None)
-    fields = list(task.model.tokenizers.keys())
-    modality = config["only"] or next((name for name in FIELDS if name in fields), fields[0])
-    if modality not in fields:
-        raise ValueError(f"modality={modality} is not in this model; it reads {', '.join(fields)}.")
-    if modality not in FIELDS:
-        raise ValueError(f"transformers has no {modality}; what can be exported reads {', '.join(FIELDS)}.")
-    nodes = dict(zip(fields, build.tokenizer_nodes(saved), strict=True))
-    chosen = {modality: nodes[modality]} if config["only"] else nodes
-    trained = Trained(saved["backbone"], chosen, saved["task"], plain)
-    return Run(saved, task, trained, modality, str(config["checkpoint"]), adapter)
-
-
 def choose(config: build.Config, trained: Trained, field: str) -> tuple[Fit | None, str]:
     """The stock class that `format` asks for, None for a portable folder; and why `auto` found none."""
     if config["format"] == "portable":
@@ -139,7 +99,7 @@ def _write(config: build.Config, run: Run, fitted: Fit | None, folder: Path, nam
     """All files, verified; returns what the user is told."""
     loading = _files(config, run, fitted, folder, name)
     verified, note = _verified(config, run, fitted, folder, loading)
-    write_card(folder, _card(run, fitted, loading, verified, name, note))
+    write_card(folder, describe(run, fitted, loading, verified, name, note))
     compared = f"{verified.difference:.1e} at most, over {verified.num_samples} samples in a clean process"
     return {
         "format": _kind(fitted, loading),
@@ -202,58 +162,6 @@ def loading_of(fitted: Fit | None, folder: Path, field: str) -> Loading:
         stock = fitted.head
         return Loading(stock.stock, False, field, bool(stock.tasks), expected_missing=stock.missing)
     auto = json.loads((folder / "config.json").read_text(encoding="utf-8"))["auto_map"]
-    wanted = ("AutoModelForCausalLM", f"AutoModelFor{OF_FIELD[field]}Classification")
+    wanted = ("AutoModelForCausalLM", OF_FIELD[field])
     head = next((name for name in wanted if name in auto), None)
     return Loading(head or "AutoModel", True, field, head is not None)
-
-
-def _card(run: Run, fitted: Fit | None, loading: Loading, verified: Verified, name: str, note: str) -> Card:
-    node = run.saved["backbone"]
-    norm = "LayerNorm" if (node.get("block") or {}).get("norm") == "layer" else "RMSNorm"
-    return Card(
-        title=name,
-        modality=run.field,
-        task=run.saved["task"]["_target_"].rpartition(".")[2],
-        family=fitted.family.name if fitted else None,
-        class_name=loading.model_class,
-        parameters=build.num_parameters(run.task),
-        backbone=f"{node['depth']} blocks of width {node['dim']}, {node['num_heads']} heads, {norm}",
-        data=_data_lines(run.saved),
-        metrics=_metrics(Path(run.checkpoint)),
-        command=without_folders(run.saved.get("command", "")),
-        verified=verified,
-        notes=(*_inputs(run, loading), *([f"{note[0].upper()}{note[1:]}."] if note else [])),
-        runtime="onnxruntime" if loading.graph else "transformers",
-        adapter=loading.adapter,
-    )
-
-
-def _inputs(run: Run, loading: Loading) -> tuple[str, ...]:
-    """What a graph reads and gives."""
-    if not loading.graph:
-        return ()
-    lines = graph_inputs(run.task, run.field).lines()
-    return tuple(f"Input {line}." for line in lines)
-
-
-def _data_lines(saved: build.Config) -> tuple[str, ...]:
-    """What the run was trained on, in its own words where the data is still there."""
-    name = saved["data"]["_target_"].rpartition(".")[2]
-    try:
-        return (name, *(line.strip() for line in build.make_source(saved).describe()))
-    except (ValueError, OSError):
-        return (name,)
-
-
-def _metrics(checkpoint: Path) -> dict[str, float]:
-    """Of the run folder; none of a checkpoint alone."""
-    file = checkpoint / "metrics.json"
-    if not file.is_file():
-        return {}
-    figures = json.loads(file.read_text(encoding="utf-8"))
-    return {name: value for name, value in figures.items() if name.startswith(("val/", "test/"))}
-
-
-def without_folders(command: str) -> str:
-    """A command without the folders of the machine: `data.path=/home/me/photos` tells only `photos`."""
-    return ABSOLUTE.sub("", command)

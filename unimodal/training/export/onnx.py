@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from unimodal.hub.native.heads import LANGUAGE_MODELING, POOLED
+from unimodal.hub.native.heads import POOLED
 from unimodal.hub.onnx import Inputs, check_installed, inputs_of, write_onnx
-from unimodal.hub.trained import Trained
+from unimodal.hub.trained import LANGUAGE_MODELING, Trained
 from unimodal.tasks.base import Task
 from unimodal.training.export.verify import Loading
 from unimodal.types import Batch

@@ -6,7 +6,8 @@ from typing import Any
 
 from unimodal.hub.folder import is_model_folder
 from unimodal.hub.imported import Imported
-from unimodal.hub.native.heads import CLASSIFICATION, pooling_node
+from unimodal.hub.native.heads import pooling_node
+from unimodal.hub.trained import CLASSIFICATION
 from unimodal.training import checkpoints
 from unimodal.training.build import Config
 from unimodal.training.pretrained.fields import field_of

@@ -49,11 +49,14 @@ class Origin:
         sections = {"backbone": imported.backbone, "tokenizer": main, "task": imported.task}
         beside = {key: node for key, node in imported.tokenizers.items() if node is not main}
         data = {"_target_": imported.label}
-        return cls(name, {**sections, "beside": beside, "data": data}, imported.weights(), imported.note)
+        note = imported.note if imported.field == field else ""
+        return cls(name, {**sections, "beside": beside, "data": data}, imported.weights(), note)
 
     @property
     def trained_on(self) -> str:
-        """Task and data, in words."""
+        """Task and data, or the class of a Hugging Face folder, in words."""
+        if "." not in self.config["data"]["_target_"]:
+            return self.config["data"]["_target_"]
         task, data = (self.config[key]["_target_"].rpartition(".")[2] for key in ("task", "data"))
         return f"{task} on {data}"
 
