@@ -22,6 +22,14 @@ class Misfit(ValueError):
     """The weights do not fit the stock class; the message says why."""
 
 
+class BlockMisfit(Misfit):
+    """The family has the other dialect; `block` is its name."""
+
+    def __init__(self, message: str, block: str):
+        super().__init__(message)
+        self.block = block
+
+
 @dataclass(frozen=True)
 class Knob:
     """One setting in config.json and here.
@@ -158,7 +166,7 @@ class Family:
         keys = [key for key in {**spec, **back} if not _same(key, spec, back)]
         if "norm" in keys:
             block = "classic" if back["norm"] == "layer" else "modern"
-            raise Misfit(f"{self.name} is made of other blocks; train with block={block}.")
+            raise BlockMisfit(f"{self.name} is made of other blocks; train with block={block}.", block)
         if keys:
             said = "; ".join(f"{key}={back.get(key)} there, {spec.get(key)} here" for key in keys[:SHOWN])
             more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unimodal.hub.native import families
-from unimodal.hub.native.family import Family, Misfit
+from unimodal.hub.native.family import BlockMisfit, Family, Misfit
 from unimodal.hub.native.heads import POOLED, Head, settings
 from unimodal.hub.native.spec import Spec, to_spec
 from unimodal.hub.processors.arguments import arguments
@@ -88,16 +88,18 @@ def best_fit(trained: Trained, field: str, with_head: bool = True) -> tuple[Fit 
             return fit(trained, field, name, with_head), ""
         except Misfit as misfit:
             reasons.append(misfit)
-    nearest_first = sorted(reasons, key=_distance)
-    why = [str(misfit) for misfit in nearest_first] or ["none has these blocks with this tokenizer."]
-    return None, why[0]
+    nearest_first = min(reasons, key=_distance)
+    if isinstance(nearest_first, BlockMisfit):
+        return None, f"they are made of other blocks; train with block={nearest_first.block}."
+    near = isinstance(nearest_first, HeadMisfit)
+    return None, str(nearest_first) if near else "none has these blocks with this tokenizer."
 
 
 def _distance(misfit: Misfit) -> int:
     """How much would have to be trained otherwise."""
     if isinstance(misfit, HeadMisfit):
         return 0 if misfit.near else 1
-    return 2 if "train with block" in str(misfit) else 3
+    return 2 if isinstance(misfit, BlockMisfit) else 3
 
 
 def _head(trained: Trained, family: Family, spec: Spec, with_head: bool) -> Head:

@@ -58,6 +58,12 @@ def export(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
         check_graph(config["adapter"])
     run = read_run(config, config_dirs)
     fitted, why = choose(config, run.trained, run.field)
+    if fitted is None and not config["head"] and config["format"] != "onnx":
+        reason = f", and none fits: {why}" if why else "."
+        raise ValueError(
+            f"head=false is for stock classes{reason} A portable folder keeps its head; "
+            "AutoModel loads it without."
+        )
     if fitted and run.adapter and config["format"] == "auto":
         fitted, why = with_adapter(run.adapter, run.trained, fitted)
     output.parent.mkdir(parents=True, exist_ok=True)
