@@ -32,43 +32,48 @@ def adopt(config: Config, typed: Iterable[str] = (), config_dirs: Iterable[Path]
     Raises:
         ValueError: if the folder is none of a family that we know, or it reads something else than the run.
     """
-    name, typed = config.get("pretrained"), set(typed)
+    name = config.get("pretrained")
     if not name:
         return config
     last = Path(config["output"]) / checkpoints.LAST
     if last.exists() and not checkpoints.is_checkpoint(name):
-        saved, _ = checkpoints.load(last, config_dirs)
-        config = config | {key: saved[key] for key in ("backbone", "tokenizer", "task", "beside")}
-        return _with_classes(config, saved["task"].get("class_names")) if config.get("keep_head") else config
+        return _resumed(config, last, config_dirs)
     if not is_model_folder(name):
         return _keeping_head(config, config_dirs)
+    found = read_imported(str(name), field_of(config["tokenizer"]), config_dirs)
+    return _from_folder(config, found, set(typed))
+
+
+def _resumed(config: Config, last: Path, config_dirs: Iterable[Path]) -> Config:
+    """With what the folder dictated when the run began: the folder may be gone."""
+    saved, _ = checkpoints.load(last, config_dirs)
+    config = config | {key: saved[key] for key in ("backbone", "tokenizer", "task", "beside")}
+    return _with_classes(config, saved["task"].get("class_names")) if config.get("keep_head") else config
+
+
+def _from_folder(config: Config, found: Imported, typed: set[str]) -> Config:
     odd = sorted(typed.intersection(SIZES))
     if odd:
-        raise ValueError(f"{odd[0]}= is decided by pretrained={name}; drop it.")
+        raise ValueError(f"{odd[0]}= is decided by pretrained={found.name}; drop it.")
     field = field_of(config["tokenizer"])
-    found = read_imported(str(name), field, config_dirs)
     backbone = found.backbone | _typed(config["backbone"], typed, "backbone")
     backbone["block"] = found.backbone["block"] | _typed(config["block"], typed, "block")
-    if config.get("beside") == "own":
-        config = config | {"beside": _own(found, field)}
-    adopted = config | {"backbone": backbone, "block": backbone["block"]}
+    beside = {"beside": _own(found, field)} if config.get("beside") == "own" else {}
+    adopted = config | beside | {"backbone": backbone, "block": backbone["block"]}
     if found.field != field:
         if not typed.intersection(ASKED):
-            reads = found.field
             raise ValueError(
-                f"{name} reads {reads}, this run {field}; set modality={reads}, or modality={field} to give "
-                f"the blocks of {name} a new {field} tokenizer."
+                f"{found.name} reads {found.field}, this run {field}; set modality={found.field}, or "
+                f"modality={field} to give the blocks of {found.name} a new {field} tokenizer."
             )
         return adopted | _other_modality(config, found, typed)
-    if "tokenizer" in typed:
-        tokenizer = config["tokenizer"] | {"dim": backbone["dim"]}
-    else:
-        tokenizer = _tokenizer(config["tokenizer"], found, typed)
+    own = "tokenizer" in typed  # another kind than the folder's
+    tokenizer = config["tokenizer"] | {"dim": backbone["dim"]} if own else _tokenizer(config, found, typed)
     adopted |= {"tokenizer": tokenizer, "task": _task(config, found.task, typed)}
     if not config.get("keep_head"):
         return adopted
     if found.task.get("class_names") is None and found.task["_target_"] == CLASSIFICATION:
-        raise ValueError(f"keep_head=true: {name} ({found.label}) has no head that a task here has.")
+        raise ValueError(f"keep_head=true: {found.name} ({found.label}) has no head that a task here has.")
     return _with_classes(adopted, found.task.get("class_names"))
 
 
@@ -102,9 +107,9 @@ def _own(found: Imported, field: str) -> dict[str, Any]:
     return own
 
 
-def _tokenizer(node: Mapping[str, Any], found: Imported, typed: set[str]) -> dict[str, Any]:
+def _tokenizer(config: Config, found: Imported, typed: set[str]) -> dict[str, Any]:
     """The folder's, but for what the user typed; a mere limit of the context is not above the run's."""
-    theirs = dict(found.tokenizers[found.field])
+    node, theirs = config["tokenizer"], dict(found.tokenizers[found.field])
     if found.field == "text" and theirs.get("vocabulary") is None:
         raise ValueError(
             f"{found.name} has no tokenizer.json; save_pretrained(FOLDER) of its AutoTokenizer writes one, "
