@@ -219,6 +219,7 @@ def pictures_and_words(tmp_path):
     return tmp_path / "table.csv"
 
 
+@pytest.mark.slow
 def test_a_language_model_reads_pictures_beside_its_own_text(
     adopted, configure, pictures_and_words, tmp_path
 ):
@@ -245,7 +246,9 @@ def test_a_language_model_reads_pictures_beside_its_own_text(
 
 
 @pytest.mark.parametrize("form", ["auto", "portable"])
-@pytest.mark.parametrize("name", ["vit", "gpt2", "llama"])
+@pytest.mark.parametrize(
+    "name", ["vit", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gpt2", "llama"))]
+)
 def test_an_export_is_the_start_of_another_run(name, form, adopted, configure, tmp_path):
     short = ("task.sample_len=8", "tokenizer.max_len=48") if MODALITY[name] == "text" else ()
     overrides = (f"modality={MODALITY[name]}", *short)
