@@ -1,18 +1,16 @@
-"""What all tasks share: the steps that Lightning calls, the logged loss, clipping, sharding."""
+"""What all tasks share: the steps that Lightning calls, and the logged loss."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import lightning as L
-import torch
 from torch import Tensor
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import Dataset
 from torchmetrics import MeanMetric
 
+from unimodal.backbone.transformer import Transformer
 from unimodal.model import Unimodal
+from unimodal.tasks.learner import Learner
 from unimodal.tasks.pooling import MeanPooling
 from unimodal.types import Batch, TokenSequence
 
@@ -34,26 +32,36 @@ class Output:
     tokens: TokenSequence
 
 
-class Task(L.LightningModule):
+class Task(Learner):
     """A head and an objective on the shared model. A subclass writes `examples`, `forward` and its metrics.
 
     Attributes:
-        monitor: the figure that says which checkpoint is best.
-        mode: `min` or `max`, which of two such figures is better.
         generates: whether the task answers a text by continuing it (`complete`).
         causal: a token sees only what stands before it.
-        optimization: from a task to what `configure_optimizers` returns; set by training.
     """
 
-    monitor: str = "val/loss"
-    mode: str = "min"
     generates: bool = False
     causal: bool = False
 
     def __init__(self, model: Unimodal):
         super().__init__()
         self.model, self.val_loss = model, MeanMetric()
-        self.optimization: Callable[[Task], Any] | None = None
+
+    @property
+    def preprocess(self) -> dict[str, Any]:
+        """By the sample's field, what data workers do to it: each tokenizer's, and what targets need."""
+        tokenizers: Mapping[str, Any] = self.model.tokenizers  # type: ignore[assignment]
+        return {name: tokenizer.preprocess for name, tokenizer in tokenizers.items()}
+
+    @property
+    def asks(self) -> Sequence[str]:
+        """The fields of a sample that `answer` reads; by default all that the model does."""
+        return list(self.model.tokenizers)
+
+    @property
+    def backbones(self) -> list[Transformer]:
+        """The model's."""
+        return [self.model.backbone]
 
     @staticmethod
     def examples(
@@ -77,9 +85,17 @@ class Task(L.LightningModule):
         """The figures of the whole validation, by name without `val/`; resets them."""
         return {}
 
-    def samples(self) -> list[str]:
-        """A few outputs to look at after validation; none by default."""
-        return []
+    def count(self, batch: Batch) -> None:
+        """Take one validation batch into account."""
+        output = self(batch)
+        self.val_loss.update(output.loss, output.count)
+        self.update_metrics(output, batch)
+
+    def figures(self) -> dict[str, Tensor]:
+        """The loss and the metrics of the whole validation; resets them."""
+        figures = {"loss": self.val_loss.compute(), **self.compute_metrics()}
+        self.val_loss.reset()
+        return figures
 
     def encode(self, batch: Batch) -> TokenSequence:
         """The tokens as the task reads them, [B, N, D]."""
@@ -114,39 +130,9 @@ class Task(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count one batch; sums, so that neither batch size nor number of processes matters."""
-        output = self(batch)
-        self.val_loss.update(output.loss, output.count)
-        self.update_metrics(output, batch)
+        self.count(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log the figures of the whole validation."""
-        figures = {"loss": self.val_loss.compute(), **self.compute_metrics()}
-        self.val_loss.reset()
-        for name, value in figures.items():
+        for name, value in self.figures().items():
             self.log(f"val/{name}", value, prog_bar=f"val/{name}" == self.monitor)
-
-    def configure_optimizers(self) -> Any:
-        """The optimizer and schedule that training set."""
-        assert self.optimization is not None, "training sets task.optimization before fit"
-        return self.optimization(self)
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Any,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip by the norm over all parameters, also where the optimizer is fused; logs the norm before."""
-        if gradient_clip_val:
-            norm = clip_grad_norm_(self.parameters(), gradient_clip_val)
-            full = norm.full_tensor() if isinstance(norm, torch.distributed.tensor.DTensor) else norm
-            self.log("train/grad_norm", full)
-
-    def configure_model(self) -> None:
-        """Under FSDP2 (ModelParallelStrategy): shard each block, then the rest."""
-        mesh = self.device_mesh
-        if mesh is None or isinstance(self, FSDPModule):  # not asked for, or done before
-            return
-        for block in self.model.backbone.blocks:
-            fully_shard(block, mesh=mesh["data_parallel"])
-        fully_shard(self, mesh=mesh["data_parallel"])

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from unimodal.data.examples import LabelledExamples
+from unimodal.data.examples import Examples, label_of
 from unimodal.model import Unimodal
 from unimodal.tasks.base import Output, Task
 from unimodal.tasks.objective import Objective, counted
@@ -59,7 +59,7 @@ class PooledTask(Task):
         seed: int = 0,
     ) -> Dataset:
         """Tensors of each sample with its label."""
-        return LabelledExamples(samples, preprocess, augment, seed)
+        return Examples(samples, preprocess, augment, seed, label_of)
 
     def forward(self, batch: Batch) -> Output:
         """`labels` int [B] or float [B, C or K]; logits [B, C or K]."""

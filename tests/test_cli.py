@@ -138,7 +138,7 @@ PARITY = '''
 import torch.nn.functional as F
 from torch import nn
 
-from unimodal.data.examples import LabelledExamples
+from unimodal.data.examples import Examples, label_of
 from unimodal.tasks.base import Output, Task
 from unimodal.tasks.pooling import MeanPooling
 from unimodal.types import IGNORED
@@ -151,7 +151,7 @@ class Parity(Task):
 
     @staticmethod
     def examples(samples, preprocess, training, augment=None, seed=0):
-        return LabelledExamples(samples, preprocess, augment, seed)
+        return Examples(samples, preprocess, augment, seed, label_of)
 
     def forward(self, batch):
         tokens = self.model(batch)

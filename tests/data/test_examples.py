@@ -6,7 +6,7 @@ from torch import nn
 
 from unimodal.backbone.transformer import Transformer
 from unimodal.data.augment import AudioAugment, ImageAugment
-from unimodal.data.examples import LabelledExamples
+from unimodal.data.examples import Examples, label_of
 from unimodal.data.loader import ResumableDataLoader
 from unimodal.data.prepared import PreparedSamples
 from unimodal.data.sampling import Draw, ResumableBatchSampler
@@ -15,14 +15,14 @@ from unimodal.data.sources.keypad_tones import KeypadTones
 from unimodal.model import Unimodal
 from unimodal.tasks.classification import Classification
 from unimodal.tokenizers.audio import AudioFrameTokenizer
-from unimodal.tokenizers.image import ImagePatchTokenizer
+from unimodal.tokenizers.image import ImagePatchTokenizer, ImagePreprocess
 
 AUGMENT = ImageAugment(rotate=15, translate=0.2, scale=0.2, brightness=0.3)
 
 
 def digits(augment=AUGMENT, seed=0, split="val"):
     preprocess = {"image": ImagePatchTokenizer(32, image_size=16, patch_size=8).preprocess}
-    return LabelledExamples(PreparedSamples(Digits().split(split), preprocess), preprocess, augment, seed)
+    return Examples(PreparedSamples(Digits().split(split), preprocess), preprocess, augment, seed, label_of)
 
 
 def batches(dataset, num_workers=0, epoch=0, num_examples=12):
@@ -56,7 +56,7 @@ def test_the_same_picture_gets_another_change_in_another_row():
             return super().__getitem__(0)
 
     samples = PreparedSamples(Same(Digits().split("val")[:1] * 2), digits().preprocess)
-    dataset = LabelledExamples(samples, digits().preprocess, AUGMENT)
+    dataset = Examples(samples, digits().preprocess, AUGMENT, target=label_of)
     assert not torch.equal(dataset[Draw(0, 0)]["pixel_values"], dataset[Draw(0, 1)]["pixel_values"])
 
 
@@ -91,12 +91,30 @@ def test_an_uncounted_draw_has_no_label():
     assert digits()[Draw(0, 3, counted=False)]["labels"] == -100
 
 
+def test_labels_of_any_kind_can_be_uncounted():
+    sample = {"image": torch.zeros(3, 8, 8, dtype=torch.uint8), "label": torch.tensor([1.0, 0.0])}
+    preprocess = {"image": ImagePreprocess((8, 8))}
+    substitute = Examples([sample | {"counted": False}], preprocess, target=label_of)[Draw(0, 0)]
+    assert substitute["labels"].tolist() == [-100, -100]
+    assert Examples([sample], preprocess, target=label_of)[Draw(0, 0)]["labels"].tolist() == [1, 0]
+
+
+def test_examples_without_a_target_say_whether_they_count():
+    sample = {"image": torch.zeros(3, 8, 8, dtype=torch.uint8)}
+    rows = [sample, sample | {"counted": False}]
+    examples = Examples(rows, {"image": ImagePreprocess((8, 8))})
+    said = [
+        bool(examples[Draw(0, i, counted)]["counted"]) for i, counted in ((0, True), (0, False), (1, True))
+    ]
+    assert said == [True, False, False] and "labels" not in examples[Draw(0, 0)]
+
+
 def test_each_tokenizer_finds_its_own_field():
     image = ImagePatchTokenizer(32, image_size=8, patch_size=8).preprocess
     audio = AudioFrameTokenizer(32, sample_rate=8000).preprocess
     sample = Digits().split("val")[0] | KeypadTones().split("val")[0]
     preprocess = {"image": image, "audio": audio}
-    example = LabelledExamples(PreparedSamples([sample], preprocess), preprocess)[Draw(0, 0)]
+    example = Examples(PreparedSamples([sample], preprocess), preprocess, target=label_of)[Draw(0, 0)]
     assert example.keys() == {"pixel_values", "input_values", "labels"}
 
 
@@ -108,7 +126,7 @@ def test_a_missing_field_names_what_there_is():
 
 def test_missing_labels_are_said():
     with pytest.raises(ValueError, match="the samples have no label"):
-        LabelledExamples([{"image": None}], digits().preprocess)[Draw(0, 0)]
+        Examples([{"image": None}], digits().preprocess, target=label_of)[Draw(0, 0)]
 
 
 def test_what_goes_to_workers_holds_no_weights():
@@ -130,7 +148,7 @@ def test_a_hidden_part_of_the_spectrogram_travels_with_the_sound():
     augment = AudioAugment(time_mask=10, freq_mask=8)
     preprocess = {"audio": tokenizer.preprocess}
     samples = PreparedSamples(KeypadTones().split("train"), preprocess)
-    dataset = LabelledExamples(samples, preprocess, augment)
+    dataset = Examples(samples, preprocess, augment, target=label_of)
     example = dataset[Draw(0, 0)]
     num_frames = tokenizer.log_mel.num_frames(len(example["input_values"]))
     assert example["spectrogram_mask"].shape == (num_frames, 32)

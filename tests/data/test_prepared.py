@@ -1,7 +1,6 @@
 import logging
 
 import pytest
-import torch
 
 from unimodal.data.decoding.encoded import BadSample
 from unimodal.data.prepared import PreparedSamples
@@ -47,24 +46,13 @@ def test_the_last_sample_is_replaced_by_the_first():
 
 def test_a_substitute_does_not_count_in_validation():
     samples = prepared([1, None, 3] + [4] * 200, on_bad_sample="skip", training=False)
-    assert samples[1]["label"] == -100 and samples[2]["label"] == 3
+    assert samples[1]["counted"] is False and "counted" not in samples[2]
 
 
 def test_more_than_one_in_a_hundred_is_too_many():
     samples = prepared([None, None, *[1] * 50], on_bad_sample="skip")
     with pytest.raises(ValueError, match=r"2 of 52 samples can not be used, more than 1%"):
         samples[0]
-
-
-def test_labels_of_any_kind_can_be_uncounted():
-    class Floats(list):
-        def __getitem__(self, index):
-            if index == 0:
-                raise BadSample("row 0")
-            return {"number": 1, "label": torch.tensor([1.0, 0.0])}
-
-    samples = PreparedSamples(Floats([0] * 150), {"number": Preprocess()}, "skip", training=False)
-    assert samples[0]["label"].tolist() == [-100, -100]
 
 
 def test_an_unknown_rule_is_refused():

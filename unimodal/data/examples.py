@@ -14,14 +14,16 @@ Preprocess = Callable[[Sample], dict[str, Tensor]]
 Augment = Callable[[Sample, Any], Sample]
 
 
-class LabelledExamples(Dataset):
-    """A sample's tensors and its label.
+class Examples(Dataset):
+    """A sample's tensors, and what the task is to find.
 
     Args:
         samples: decoded and fitted samples.
         preprocess: one for each of the sample's fields that a tokenizer reads, by field.
         augment: changes a fitted sample at random, or None; it gets the preprocess too.
         seed: augmentation is a pure function of (seed, epoch, index, repeat).
+        target: from a sample to `labels`, pickled into workers; or None where the inputs say it all, and an
+            example has `counted`, bool, instead.
     """
 
     def __init__(
@@ -30,22 +32,24 @@ class LabelledExamples(Dataset):
         preprocess: Mapping[str, Any],
         augment: Augment | None = None,
         seed: int = 0,
+        target: Callable[[Sample], Tensor] | None = None,
     ):
         self.samples, self.preprocess, self.augment, self.seed = samples, preprocess, augment, seed
+        self.target = target
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
         sample = self.samples[draw.index]
-        if "label" not in sample:
-            raise ValueError("the samples have no label; this task needs a data source with labels.")
+        label = None if self.target is None else self.target(sample)
         example: dict[str, Tensor] = {}
         for preprocess in self.preprocess.values():
             example |= preprocess(self._augmented(sample, preprocess, draw))
-        label = torch.as_tensor(sample["label"])
-        example["labels"] = label if draw.counted else torch.full_like(label, IGNORED)
-        return example
+        counted = draw.counted and sample.get("counted", True)
+        if label is None:
+            return example | {"counted": torch.tensor(counted)}
+        return example | {"labels": label if counted else torch.full_like(label, IGNORED)}
 
     def _augmented(self, sample: Sample, preprocess: Any, draw: Draw) -> Sample:
         if self.augment is None:
@@ -54,3 +58,14 @@ class LabelledExamples(Dataset):
             again = (draw.repeat,) if draw.repeat else ()
             torch.default_generator.manual_seed(stable_seed(self.seed, draw.epoch, draw.index, *again))
             return self.augment(sample, preprocess)
+
+
+def label_of(sample: Sample) -> Tensor:
+    """The target of most tasks: the sample's `label`.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    if "label" not in sample:
+        raise ValueError("the samples have no label; this task needs a data source with labels.")
+    return torch.as_tensor(sample["label"])

@@ -5,12 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import torch
-
 from unimodal.data.decoded_cache import DecodedCache
 from unimodal.data.decoding.encoded import BadSample
 from unimodal.data.media import FIT
-from unimodal.types import IGNORED, Sample
+from unimodal.types import Sample
 
 MAX_SKIPPED = 0.01  # share of a split that may be skipped
 log = logging.getLogger(__name__)
@@ -62,7 +60,7 @@ class PreparedSamples(Sequence[Sample]):
             except BadSample as error:
                 self._skip(place, error)
                 continue
-            return sample if self.training or not step else _uncounted(sample)
+            return sample if self.training or not step else sample | {"counted": False}
         raise BadSample("no sample of this split can be used.")
 
     def good(self) -> Iterator[Sample]:
@@ -108,9 +106,3 @@ def _modality(sample: Sample) -> str:
 
 def _fit_field(field: str, sample: Sample, preprocess: Any) -> Any:
     return FIT[field](sample, preprocess)[field]
-
-
-def _uncounted(sample: Sample) -> Sample:
-    if "label" not in sample:
-        return sample
-    return sample | {"label": torch.full_like(torch.as_tensor(sample["label"]), IGNORED)}

@@ -132,12 +132,11 @@ def restore_task(saved: Config, weights: Mapping[str, Tensor], merged: bool = Fa
 
 def make_datamodule(config: Config, source: Source, task: Task, eval_split: str = "val") -> DataModule:
     """The loaders that fit the task and its tokenizers."""
-    preprocess = {name: tokenizer.preprocess for name, tokenizer in task.model.tokenizers.items()}
     augment = make(config["augment"]) if config.get("augment") else None
     return DataModule(
         source,
         task.examples,
-        preprocess,
+        task.preprocess,
         augment,
         **config["loader"],
         seed=config["seed"],
@@ -174,7 +173,7 @@ def make_trainer(config: Config, output: Path, **known: Any) -> L.Trainer:
 
 def compile_blocks(task: Task) -> None:
     """torch.compile each block in place, which keeps the names in the checkpoint clean."""
-    blocks: list[nn.Module] = list(task.model.backbone.blocks)
+    blocks: list[nn.Module] = [block for backbone in task.backbones for block in backbone.blocks]
     for block in blocks:
         block.compile()
 
