@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchmetrics import MeanMetric
 
-from unimodal.backbone.transformer import Transformer
 from unimodal.model import Unimodal
 from unimodal.tasks.learner import Learner
 from unimodal.tasks.pooling import MeanPooling
@@ -38,10 +38,12 @@ class Task(Learner):
     Attributes:
         generates: whether the task answers a text by continuing it (`complete`).
         causal: a token sees only what stands before it.
+        separate: each of its modalities can be asked about alone.
     """
 
     generates: bool = False
     causal: bool = False
+    separate: bool = False
 
     def __init__(self, model: Unimodal):
         super().__init__()
@@ -59,9 +61,19 @@ class Task(Learner):
         return list(self.model.tokenizers)
 
     @property
-    def backbones(self) -> list[Transformer]:
-        """The model's."""
-        return [self.model.backbone]
+    def by_source(self) -> dict[str, "Task"]:
+        """The task itself."""
+        return {"": self}
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """By field, what is done to what `predict` is given; what `asks` does not name may be missing."""
+        return {field: self.preprocess[field] for field in self.asks}
+
+    @property
+    def models(self) -> list[Unimodal]:
+        """The one."""
+        return [self.model]
 
     @staticmethod
     def examples(
@@ -84,6 +96,16 @@ class Task(Learner):
     def compute_metrics(self) -> dict[str, Tensor]:
         """The figures of the whole validation, by name without `val/`; resets them."""
         return {}
+
+    def _touch(self) -> Tensor | float:
+        """Zero, through every tokenizer: under FSDP2 all processes must have the same gradients.
+
+        A batch may lack a modality in one process and not in another. DDP finds that out by itself.
+        """
+        if self.device_mesh is None or len(self.model.tokenizers) < 2:
+            return 0.0
+        parameters = (p for p in self.model.tokenizers.parameters() if p.requires_grad)
+        return sum((0 * p.flatten()[0] for p in parameters), torch.zeros((), device=self.device))
 
     def count(self, batch: Batch) -> None:
         """Take one validation batch into account."""
@@ -121,12 +143,27 @@ class Task(Learner):
         """
         raise ValueError(f"{type(self).__name__} has no answers; embeddings=true writes vectors.")
 
+    def zero_shot(self, class_names: Sequence[str], templates: Sequence[str] | None = None) -> "Task":
+        """A task that tells apart classes which only their names describe.
+
+        Args:
+            class_names: two or more.
+            templates: what text a name becomes, `{}` standing for it; None: the task's own.
+
+        Raises:
+            ValueError: if the task can not, as most.
+        """
+        raise ValueError(
+            f"{type(self).__name__} knows only what it was trained for; classes by their names alone "
+            "(class_names, zero_shot) are for runs of task=contrastive."
+        )
+
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """One step; beside the loss, how much was read."""
         output = self(batch)
         self.log("train/loss", output.loss, prog_bar=True)
         num_samples, num_tokens = output.tokens.mask.shape
-        return {"loss": output.loss, "num_samples": num_samples, "num_tokens": num_samples * num_tokens}
+        return {"loss": output.loss + self._touch(), "num_samples": num_samples, "num_tokens": num_samples * num_tokens}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count one batch; sums, so that neither batch size nor number of processes matters."""

@@ -23,19 +23,51 @@ def generate(
     Stops when every row has ended; an ended row goes on with `eos_id`. `choose` takes logits [B, V] to ids
     [B]: `greedy`, or a `Sampler`.
     """
-    cache = KVCache(prompt.shape[1] + max_new_tokens + _num_registers(model))
-    ids, new, start = prompt, prompt, 0
-    ended = torch.zeros(len(prompt), dtype=torch.bool, device=prompt.device)
-    for _ in range(max_new_tokens):
-        places = torch.arange(start, start + new.shape[1], device=ids.device)[None]
+    if not max_new_tokens:
+        return prompt
+    num_registers = 0 if model.backbone.registers is None else len(model.backbone.registers)
+    cache, start = KVCache(prompt.shape[1] + max_new_tokens + num_registers), 0
+
+    def read(new: Tensor) -> Tensor:
+        nonlocal start
+        places = torch.arange(start, start + new.shape[1], device=new.device)[None]
+        start += new.shape[1]
         tokens = model({"input_ids": new, "position_ids": places}, causal=True, cache=cache)
-        chosen = choose(head(tokens.embeds[:, -1]).float())
-        chosen = torch.where(ended, eos_id, chosen)
-        start, new = start + new.shape[1], chosen[:, None]
-        ids, ended = torch.cat((ids, new), 1), ended | (chosen == eos_id)
-        if bool(ended.all()):
-            break
-    return ids
+        return head(tokens.embeds[:, -1]).float()
+
+    written = write(read(prompt), lambda ids: read(ids[:, None]), max_new_tokens, eos_id, choose)
+    return torch.cat((prompt, written), 1)
+
+
+def everyone(flags: Tensor) -> bool:
+    """Whether all flags are set."""
+    return bool(flags.all())
+
+
+def write(
+    logits: Tensor,
+    read: Callable[[Tensor], Tensor],
+    max_new_tokens: int,
+    eos_id: int,
+    choose: Callable[[Tensor], Tensor],
+    over: Callable[[Tensor], bool] = everyone,
+) -> Tensor:
+    """One token after another, int [B, new]; an ended row goes on with `eos_id` until all have ended.
+
+    Args:
+        logits: of the first token, [B, V].
+        read: from the tokens [B] that were chosen to the logits of the next.
+        max_new_tokens: at least 1.
+        eos_id: ends a row.
+        choose: from logits to tokens.
+        over: from which rows have ended, bool [B], to whether to stop.
+    """
+    written = [choose(logits)]
+    ended = written[0] == eos_id
+    while len(written) < max_new_tokens and not over(ended):
+        written.append(torch.where(ended, eos_id, choose(read(written[-1]))))
+        ended = ended | (written[-1] == eos_id)
+    return torch.stack(written, 1)
 
 
 def greedy(logits: Tensor) -> Tensor:
@@ -84,8 +116,3 @@ class Sampler:
             beyond = ordered.cumsum(-1) - ordered >= self.top_p  # the mass before it suffices already
             logits = logits.masked_fill(beyond.scatter(-1, order, beyond), -torch.inf)
         return logits.softmax(-1)
-
-
-def _num_registers(model: Unimodal) -> int:
-    registers = model.backbone.registers
-    return 0 if registers is None else len(registers)

@@ -57,7 +57,7 @@ class LanguageModeling(Task):
         self.head = nn.Linear(model.backbone.dim, text.vocab_size, bias=False)
         nn.init.zeros_(self.head.weight)
         if tied:
-            self.head.weight = text.embedding.weight
+            self.head.weight = text.tie()
         self.prompt, self.num_samples, self.sample_len = prompt, num_samples, sample_len
         self.sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         Sampler(**self.sampling)  # a bad setting fails now, not after the first epoch
@@ -81,6 +81,8 @@ class LanguageModeling(Task):
         inputs = {"input_ids": batch["input_ids"][:, :-1]}
         if "attention_mask" in batch:
             inputs["attention_mask"] = batch["attention_mask"][:, :-1]
+        if "rows" in batch:
+            inputs["rows"] = batch["rows"]
         tokens = self.encode(inputs)
         labels = batch["labels"][:, 1:]
         logits = self.head(tokens.embeds[:, -labels.shape[1] :]).float()

@@ -1,6 +1,6 @@
 """What Lightning asks of whatever learns, one task or several: optimizer, clipping, sharding."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning as L
@@ -9,6 +9,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.utils import clip_grad_norm_
 
 from unimodal.backbone.transformer import Transformer
+from unimodal.model import Unimodal
 
 
 class Learner(L.LightningModule):
@@ -28,9 +29,19 @@ class Learner(L.LightningModule):
         self.optimization: Callable[[Learner], Any] | None = None
 
     @property
-    def backbones(self) -> list[Transformer]:
-        """Each transformer that learns, once."""
+    def models(self) -> list[Unimodal]:
+        """Tokenizers and backbone of each task."""
         raise NotImplementedError
+
+    @property
+    def by_source(self) -> Mapping[str, Any]:
+        """The tasks by the name of their source, which is "" where there is one task."""
+        raise NotImplementedError
+
+    @property
+    def backbones(self) -> list[Transformer]:
+        """The transformers of the models, each once."""
+        return list({id(model.backbone): model.backbone for model in self.models}.values())
 
     def samples(self) -> list[str]:
         """A few outputs to look at after validation; none by default."""

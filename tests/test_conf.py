@@ -38,6 +38,13 @@ class Counts(Digits):
         return [row | {"label": torch.tensor([float(row["label"])])} for row in super().split(name)]
 
 
+class Named(Digits):
+    """Digits with their names as text."""
+
+    def split(self, name):
+        return [row | {"text": str(row["label"])} for row in super().split(name)]
+
+
 def _options(group: str) -> list[str]:
     return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
 
@@ -83,6 +90,12 @@ def test_every_tokenizer_trains(configure, tmp_path, option):
 
 
 OWN_DATA = ("folder", "table", "hub")
+DENSE = {
+    "digit_scenes": ("image", "segmentation"),
+    "joined_clips": ("audio", "ctc"),
+    "keypad_sequences": ("audio", "sequence_labeling"),
+    "reference_code": ("text", "sequence_labeling"),
+}
 
 
 def _own_data(option, folder):
@@ -99,10 +112,14 @@ def _own_data(option, folder):
 
 @pytest.mark.parametrize("option", _options("data"))
 def test_every_data_set_trains(configure, tmp_path, option):
-    modality = {"digits": "image", "keypad_tones": "audio", "moving_digits": "video"}.get(option, "text")
+    known = {"digits": "image", "keypad_tones": "audio", "moving_digits": "video", "four_digits": "mixed"}
+    modality = known.get(option, "text")
+    modality, task = DENSE.get(option, (modality, None))
     overrides = [f"modality={modality}", f"data={option}", "loader.batch_size=2"]
     if option == "reference_passages":
         overrides.append("task=classification")
+    if task:
+        overrides.append(f"task={task}")
     if option in OWN_DATA:
         overrides += _own_data(option, tmp_path)
     _loss_and_gradient(configure(*TINY, *overrides))
@@ -110,10 +127,43 @@ def test_every_data_set_trains(configure, tmp_path, option):
 
 @pytest.mark.parametrize("option", _options("task"))
 def test_every_task_trains(configure, option):
-    modality = "text" if option == "language_modeling" else "image"
+    modality = "text" if option in ("language_modeling", "masked_text") else "image"
     source = Counts() if option == "regression" else None
     overrides = [f"modality={modality}", f"task={option}", "loader.batch_size=2"]
+    if option in ("captioning", "contrastive"):
+        overrides = [*overrides[:2], "loader.batch_size=8", "+tokenizer@beside.text=text_byte"]
+        source = Named()
+    data = next((data for data, (_, task) in DENSE.items() if task == option), None)
+    if data:
+        overrides = [f"modality={DENSE[data][0]}", f"data={data}", *overrides[1:]]
     _loss_and_gradient(configure(*TINY, *overrides), source)
+
+
+@pytest.mark.parametrize("option", _options("task/vocabulary"))
+def test_every_vocabulary_of_transcripts_trains(configure, option):
+    settings = ("modality=audio", "data=joined_clips", "task=ctc", "data.train_size=8", "loader.batch_size=2")
+    _loss_and_gradient(configure(*TINY, *settings, f"task/vocabulary={option}"))
+
+
+@pytest.mark.parametrize("option", _options("task/masking"))
+def test_every_masking_trains(configure, option):
+    settings = ("modality=audio", "tokenizer=audio_patch", "tokenizer.stride=16", "loader.batch_size=2")
+    _loss_and_gradient(configure(*TINY, *settings, "task=masked_modeling", f"task/masking={option}"))
+
+
+@pytest.mark.parametrize("block", _options("block"))
+@pytest.mark.parametrize("modality", ["image", "audio", "video"])
+def test_masked_modeling_trains_with_every_block(configure, modality, block):
+    config = configure(*TINY, f"modality={modality}", f"block={block}", "task=masked_modeling")
+    assert len(config["task"]["masking"]["together"][0]) == (2 if modality == "video" else 3)  # tubes
+    config["loader"]["batch_size"] = 2
+    _loss_and_gradient(config)
+
+
+@pytest.mark.parametrize("option", _options("task/contrast"))
+def test_every_contrast_trains(configure, option):
+    beside = ("+tokenizer@beside.text=text_byte", "loader.batch_size=8")  # not all of one class
+    _loss_and_gradient(configure(*TINY, *beside, "task=contrastive", f"task/contrast={option}"), Named())
 
 
 @pytest.mark.parametrize("option", _options("task/loss"))
@@ -138,10 +188,38 @@ def test_a_typed_pooling_stands_above_that_of_the_stock_models(configure, modali
         assert pooling["_target_"].endswith(f"{option.capitalize()}Pooling") and "num_tokens" not in pooling
 
 
-@pytest.mark.parametrize("option", _options("modality"))
+@pytest.mark.parametrize("option", sorted(set(_options("modality")) - {"all", "joint"}))
 @pytest.mark.parametrize("block", _options("block"))
 def test_every_modality_trains_with_every_block(configure, option, block):
     _loss_and_gradient(configure(*TINY, f"modality={option}", f"block={block}", "loader.batch_size=2"))
+
+
+def _joint_gradient(config):
+    source = build.make_source(config)
+    complete = build.complete(config, source)
+    learner = build.make_learner(complete)
+    names = [name for name, p in learner.named_parameters() if p.requires_grad]
+    batches = build.make_datamodules(complete, source, learner).first_batches()
+    for batch in batches:
+        sum(output.loss for output in learner(batch).values()).backward()
+    assert len(batches) == len(config["mix"])
+    assert [name for name, p in learner.named_parameters() if p.grad is not None] == names
+
+
+@pytest.mark.parametrize("block", _options("block"))
+def test_all_modalities_train_jointly_with_every_block(configure, block):
+    _joint_gradient(configure(*TINY, "modality=all", f"block={block}"))
+
+
+@pytest.mark.parametrize("option", sorted(set(_options("source")) - {"base"}))
+def test_every_source_trains_jointly(configure, option):
+    _joint_gradient(configure(*TINY, "modality=joint", f"+source@mix.mine={option}"))
+
+
+def test_a_source_that_knows_no_places_is_refused(configure):
+    config = configure(*TINY, "modality=joint", "+source@mix.mine=image", "block=classic")
+    with pytest.raises(ValueError, match=r"set mix\.mine\.tokenizer\.learned_positions=true"):
+        build.make_source(config)
 
 
 @pytest.mark.parametrize("verb", ["train", "check-data"])
@@ -169,7 +247,7 @@ def test_every_backbone_builds_at_its_size(configure, option):
     with torch.device("meta"):
         task, _, _ = _build(config)
     wanted = {"tiny": 0.8e6, "small": 21e6, "base": 85e6, "large": 302e6}[option]
-    assert build.num_parameters(task.model.backbone) == pytest.approx(wanted, rel=0.03)
+    assert sum(p.numel() for p in task.model.backbone.parameters()) == pytest.approx(wanted, rel=0.03)
 
 
 @pytest.mark.parametrize("optimizer", _options("optimizer"))
@@ -223,12 +301,15 @@ def _recipe_data(option, folder):
         place.mkdir(exist_ok=True)
         if option == "photos":
             Image.fromarray(rng.integers(0, 255, (40, 50, 3), np.uint8)).save(place / f"{i}.jpg")
-        elif option == "sounds":
+        elif option in ("sounds", "speech"):
             soundfile.write(place / f"{i}.wav", rng.normal(0, 0.1, 9000), 16_000)
         elif option == "clips":
             _clip(place / f"{i}.mp4", i)
     (folder / "d.csv").write_text("\n".join(["text,label", *(f"sentence {i},{i % 2}" for i in range(16))]))
-    return folder / "d.csv" if option == "sentences" else folder
+    if option == "speech":
+        rows = (f"{'ab'[i % 2]}/{i}.wav,{'ab'[i % 2]}" for i in range(16))
+        (folder / "d.csv").write_text("\n".join(["file,text", *rows]))
+    return folder / "d.csv" if option in ("sentences", "speech") else folder
 
 
 @pytest.mark.parametrize("option", sorted(set(_options("experiment")) - {"none"}))

@@ -22,7 +22,12 @@ TABLE = {
     "unimodal.suggestions": (0, (), set()),
     "unimodal.backbone": (1, ("unimodal.types",), MODELS),
     "unimodal.tokenizers": (1, ("unimodal.types",), MODELS),
-    "unimodal.model": (2, ("unimodal.types", "unimodal.backbone", "unimodal.tokenizers"), MODELS),
+    "unimodal.interleaving": (1, ("unimodal.types",), {"torch"}),
+    "unimodal.model": (
+        2,
+        ("unimodal.types", "unimodal.backbone", "unimodal.interleaving", "unimodal.tokenizers"),
+        MODELS,
+    ),
     "unimodal.data": (2, ("unimodal.types", "unimodal.suggestions"), MODELS | MEDIA | {"lightning"}),
     "unimodal.tasks": (
         3,
@@ -50,6 +55,8 @@ TABLE = {
             "unimodal.model",
             "unimodal.data",
             "unimodal.tasks.base",  # the config names tokenizers and tasks, the code does not
+            "unimodal.tasks.learner",
+            "unimodal.tasks.joint",
             "unimodal.hub",
         ),
         None,  # any

@@ -1,5 +1,6 @@
 """Audio as sequences: stacked log-mel frames, or patches of the spectrogram (AST)."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +15,37 @@ from unimodal.types import Batch, TokenSequence
 
 
 @dataclass(frozen=True)
+class AudioTokens:
+    """How many tokens a clip becomes: `fixed`, and `bands` for every `stride` frames that a patch spans."""
+
+    fixed: int
+    bands: int = 0
+    patch_size: int = 1
+    stride: int = 1
+
+    def __call__(self, num_frames: int) -> int:
+        """Of a clip of so many frames."""
+        return self.fixed + self.bands * _num_patches(num_frames, self.patch_size, self.stride)
+
+
+@dataclass(frozen=True)
 class AudioPreprocess:
-    """What a worker does to a waveform that data has resampled to `sample_rate`: cut it to `max_seconds`."""
+    """What a worker does to a waveform that data has resampled to `sample_rate`: cut it to `max_seconds`.
+
+    Attributes:
+        sample_rate: in Hz.
+        max_seconds: longer clips are cut.
+        hop_length: from one frame to the next, in samples.
+        n_mels: mel bands.
+        tokens: how many a clip becomes, prefix included.
+    """
 
     sample_rate: int
     max_seconds: float
     hop_length: int
     n_mels: int
     field: str = "audio"
+    tokens: AudioTokens = dataclasses.field(default=AudioTokens(0), repr=False)  # not in the name of caches
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Tensor]:
         """`audio` Waveform -> `input_values` float32 [S]; a `spectrogram_mask` bool [T, n_mels] passes."""
@@ -32,6 +56,10 @@ class AudioPreprocess:
         if "spectrogram_mask" in sample:
             inputs["spectrogram_mask"] = sample["spectrogram_mask"]
         return inputs
+
+    def num_tokens(self, example: dict[str, Tensor]) -> int:
+        """How many tokens an example becomes, prefix included."""
+        return self.tokens(len(example["input_values"]) // self.hop_length + 1)
 
 
 class AudioTokenizer(Tokenizer):
@@ -128,17 +156,37 @@ class AudioFrameTokenizer(AudioTokenizer):
         num_positions = -(-num_frames // stack) if learned_positions else 0
         mel = (sample_rate, n_mels, window_length, hop_length, max_seconds, mean, std)
         super().__init__(dim, *mel, num_prefix_tokens, num_positions)
+        counts = AudioTokens(num_prefix_tokens, bands=1, patch_size=stack, stride=stack)
+        self.preprocess = dataclasses.replace(self.preprocess, tokens=counts)
         self.stack = stack
         self.project = projection(stack * n_mels, dim)
+
+    @property
+    def token_times(self) -> tuple[float, float]:
+        """A token is `stack` frames; frame i is centred on sample i * hop_length."""
+        hop = self.preprocess.hop_length / self.preprocess.sample_rate
+        return (self.stack - 1) / 2 * hop, self.stack * hop
+
+    @property
+    def target_size(self) -> int:
+        """Bands of all frames of a stack."""
+        return self.project.in_features
+
+    def targets(self, batch: Batch) -> Tensor:
+        """[B, S] -> the frames of each stack, [B, N, stack * n_mels]."""
+        return self._stacked(self.spectrogram(unmasked(batch))[0])
 
     def tokenize(self, batch: Batch) -> TokenSequence:
         """[B, S] -> one token for every `stack` frames; a token is real if its first frame is."""
         mel, real = self.spectrogram(batch)
-        missing = -mel.shape[1] % self.stack
-        mel = F.pad(mel, (0, 0, 0, missing))
-        embeds = self.project(mel.unflatten(1, (-1, self.stack)).flatten(2))  # [B, N, D]
+        embeds = self.project(self._stacked(mel))  # [B, N, D]
         positions = grid(embeds.shape[1], device=mel.device).expand(-1, -1, 3)
         return TokenSequence(embeds, real[:, :: self.stack], positions, padded="input_values_mask" in batch)
+
+    def _stacked(self, mel: Tensor) -> Tensor:
+        """[B, T, n_mels] -> [B, N, stack * n_mels]; the last stack is filled up."""
+        filled = F.pad(mel, (0, 0, 0, -mel.shape[1] % self.stack))
+        return filled.unflatten(1, (-1, self.stack)).flatten(2)
 
 
 class AudioPatchTokenizer(AudioTokenizer):
@@ -188,6 +236,8 @@ class AudioPatchTokenizer(AudioTokenizer):
         columns = _num_patches(num_frames, patch_size, stride)
         mel = (sample_rate, n_mels, window_length, hop_length, max_seconds, mean, std)
         super().__init__(dim, *mel, num_prefix_tokens, columns * bands if learned_positions else 0)
+        counts = AudioTokens(num_prefix_tokens, bands, patch_size, stride)
+        self.preprocess = dataclasses.replace(self.preprocess, tokens=counts)
         self.patch_size, self.stride, self.columns, self.bands = patch_size, stride, columns, bands
         self.project = projection(patch_size**2, dim)
 
@@ -196,24 +246,42 @@ class AudioPatchTokenizer(AudioTokenizer):
         """Columns of the longest clip, and bands of patches."""
         return self.columns, self.bands
 
+    @property
+    def target_size(self) -> int:
+        """Frames and bands of a patch."""
+        return self.patch_size**2
+
+    def targets(self, batch: Batch) -> Tensor:
+        """[B, S] -> each patch, [B, N, patch * patch]; overlapping ones are partly seen."""
+        return self._patches(self.spectrogram(unmasked(batch))[0]).flatten(1, 2)
+
     def tokenize(self, batch: Batch) -> TokenSequence:
         """[B, S] -> patches, frame by frame and within that band by band."""
         mel, real = self.spectrogram(batch)
-        p, s, num_frames = self.patch_size, self.stride, mel.shape[1]
-        columns = _num_patches(num_frames, p, s)
-        mel = F.pad(mel, (0, 0, 0, (columns - 1) * s + p - num_frames))
-        patches = mel.unfold(1, p, s).unfold(2, p, s)  # [B, columns, bands, p frames, p bands]
-        bands = patches.shape[2]
-        embeds = self.project(patches.flatten(1, 2).flatten(2))  # [B, N, D]
+        patches = self._patches(mel)
+        columns, bands = patches.shape[1:3]
+        embeds = self.project(patches.flatten(1, 2))  # [B, N, D]
         positions = F.pad(grid(columns, bands, device=mel.device), (0, 1))
         mask = real[:, self._needed_by(columns, mel.device)].repeat_interleave(bands, 1)
         return TokenSequence(embeds, mask, positions, padded="input_values_mask" in batch)
+
+    def _patches(self, mel: Tensor) -> Tensor:
+        """[B, T, n_mels] -> [B, columns, bands, patch * patch]."""
+        p, s, num_frames = self.patch_size, self.stride, mel.shape[1]
+        columns = _num_patches(num_frames, p, s)
+        mel = F.pad(mel, (0, 0, 0, (columns - 1) * s + p - num_frames))
+        return mel.unfold(1, p, s).unfold(2, p, s).flatten(3)
 
     def _needed_by(self, columns: int, device: torch.device) -> Tensor:
         """For each column of patches the frame that makes it needed: the first that the one before lacks."""
         frame = (torch.arange(columns, device=device) - 1) * self.stride + self.patch_size
         frame[0] = 0
         return frame
+
+
+def unmasked(batch: Batch) -> Batch:
+    """The sound that a `spectrogram_mask`, an augmentation, hides parts of."""
+    return {key: value for key, value in batch.items() if key != "spectrogram_mask"}
 
 
 def _max_frames(sample_rate: int, hop_length: int, max_seconds: float) -> int:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unimodal.tokenizers.audio import AudioPreprocess
+from unimodal.tokenizers.audio import AudioPreprocess, AudioTokens, unmasked
 from unimodal.tokenizers.base import Tokenizer, check_positive, projection
 from unimodal.tokenizers.fbank import Fbank
 from unimodal.tokenizers.pixels import grid
@@ -64,7 +64,9 @@ class AudioSpectrogramTokenizer(Tokenizer):
         self.fbank = Fbank(sample_rate, n_mels)
         self.num_samples = (num_frames - 1) * self.fbank.hop_length + self.fbank.window_length
         seconds = self.num_samples / sample_rate
-        self.preprocess = AudioPreprocess(sample_rate, seconds, self.fbank.hop_length, n_mels)
+        counts = AudioTokens(num_prefix_tokens + bands * columns)
+        hop_length = self.fbank.hop_length
+        self.preprocess = AudioPreprocess(sample_rate, seconds, hop_length, n_mels, tokens=counts)
         self.project = projection(patch_size**2, dim)
 
     @property
@@ -90,14 +92,26 @@ class AudioSpectrogramTokenizer(Tokenizer):
         filled = F.pad(fbank, (0, 0, 0, self.num_frames - fbank.shape[1]))
         return (filled - self.mean) / self.std
 
+    @property
+    def target_size(self) -> int:
+        """Bands and frames of a patch."""
+        return self.patch_size**2
+
+    def targets(self, batch: Batch) -> Tensor:
+        """[B, S] -> each patch, [B, N, patch * patch]; overlapping ones are partly seen."""
+        return self._patches(self.spectrogram(unmasked(batch)))
+
     def tokenize(self, batch: Batch) -> TokenSequence:
         """[B, S] -> bands * columns patches, row by row of bands."""
-        image = self.spectrogram(batch).transpose(1, 2)  # [B, n_mels, num_frames]
-        p = self.patch_size
-        patches = image.unfold(1, p, self.frequency_stride).unfold(2, p, self.time_stride)
-        embeds = self.project(patches.flatten(1, 2).flatten(2))  # of [B, bands, columns, p bands, p frames]
+        embeds = self.project(self._patches(self.spectrogram(batch)))
         places = grid(self.bands, self.columns, device=embeds.device).flip(-1)  # (t, f)
         return TokenSequence(embeds, full_mask(embeds), F.pad(places, (0, 1)), padded=False)
+
+    def _patches(self, spectrogram: Tensor) -> Tensor:
+        """[B, num_frames, n_mels] -> [B, bands * columns, patch * patch]."""
+        image, p = spectrogram.transpose(1, 2), self.patch_size
+        patches = image.unfold(1, p, self.frequency_stride).unfold(2, p, self.time_stride)
+        return patches.flatten(1, 2).flatten(2)  # of [B, bands, columns, p bands, p frames]
 
 
 def _check_fits(knob: str, size: int, patch_size: int) -> None:

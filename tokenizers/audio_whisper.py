@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unimodal.tokenizers.audio import AudioPreprocess
+from unimodal.tokenizers.audio import AudioPreprocess, AudioTokens
 from unimodal.tokenizers.base import Tokenizer, check_positive
 from unimodal.tokenizers.pixels import grid
 from unimodal.tokenizers.whisper_mel import HOP_LENGTH, WhisperMel
@@ -46,7 +46,8 @@ class AudioWhisperTokenizer(Tokenizer):
         self.num_frames = 2 * num_positions
         self.num_samples = self.num_frames * HOP_LENGTH
         seconds = self.num_samples / sample_rate
-        self.preprocess = AudioPreprocess(sample_rate, seconds, HOP_LENGTH, n_mels)
+        counts = AudioTokens(num_prefix_tokens + num_positions)
+        self.preprocess = AudioPreprocess(sample_rate, seconds, HOP_LENGTH, n_mels, tokens=counts)
         self.mel = WhisperMel(sample_rate, n_mels)
         self.conv1 = nn.Conv1d(n_mels, dim, 3, padding=1)
         self.conv2 = nn.Conv1d(dim, dim, 3, stride=2, padding=1)
@@ -54,6 +55,11 @@ class AudioWhisperTokenizer(Tokenizer):
             nn.init.kaiming_normal_(layer.weight)
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
+
+    @property
+    def token_times(self) -> tuple[float, float]:
+        """The second convolution's stride is 2 frames; frame i is centred on sample i * hop."""
+        return 0.0, 2 * HOP_LENGTH / self.preprocess.sample_rate
 
     def spectrogram(self, batch: Batch) -> Tensor:
         """[B, S] -> [B, 2 * num_positions, n_mels]; what WhisperFeatureExtractor gives for each clip alone.

@@ -1,5 +1,6 @@
 """What all tokenizers share: prefix tokens and learned absolute positions around a modality's own tokens."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -7,6 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from unimodal.types import Batch, TokenSequence
+
+Choose = Callable[[Tensor, Tensor], Tensor]
+"""From mask [B, N] and positions [B or 1, N, 3] of a modality's own tokens to those to be hidden, [B, N]."""
 
 
 class Tokenizer(nn.Module):
@@ -40,9 +44,36 @@ class Tokenizer(nn.Module):
         """Axis sizes of the learned positions, without the prefix, slowest first; a grid has several."""
         return (self.num_positions,) if self.num_positions else ()
 
+    @property
+    def token_times(self) -> tuple[float, float] | None:
+        """Middle of the first token and step to the next, in seconds; None if they are no row in time."""
+        return None
+
     def tokenize(self, batch: Batch) -> TokenSequence:
         """The modality's own tokens, without prefix and learned positions."""
         raise NotImplementedError
+
+    @property
+    def target_size(self) -> int:
+        """How many numbers a token stands for, which masked modelling reconstructs.
+
+        Raises:
+            ValueError: if its tokens stand for none of their own.
+        """
+        raise ValueError(f"{type(self).__name__} has nothing to reconstruct; choose another tokenizer=.")
+
+    def targets(self, batch: Batch) -> Tensor:
+        """What each of the modality's own tokens stands for, normalised: float [B, N, target_size]."""
+        raise NotImplementedError
+
+    def hide(self, batch: Batch, choose: Choose) -> tuple[TokenSequence, Tensor]:
+        """Tokens of the batch, prefix first, and which of the modality's own are to be hidden, bool [B, N].
+
+        Leaving those out is up to the caller. The others must not have seen what they stand for: a tokenizer
+        whose tokens see beyond their own place blanks it before.
+        """
+        tokens, own = self(batch), self.num_prefix_tokens
+        return tokens, choose(tokens.mask[:, own:], tokens.positions[:, own:])
 
     def position_index(self, tokens: TokenSequence) -> Tensor:
         """The place of each token, prefix not counted: int [N] or [B, N]."""

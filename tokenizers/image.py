@@ -1,5 +1,6 @@
 """Images as sequences: linear patches (ViT) or a small convolutional stem (CCT)."""
 
+import dataclasses
 from dataclasses import dataclass
 from itertools import pairwise
 from math import pi
@@ -8,8 +9,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unimodal.tokenizers.base import Tokenizer, check_multiple, check_positive, pair, projection
-from unimodal.tokenizers.pixels import Normalise, check_size, grid
+from unimodal.tokenizers.base import Choose, Tokenizer, check_multiple, check_positive, pair, projection
+from unimodal.tokenizers.pixels import Normalise, blank, check_size, cut, grid
 from unimodal.tokenizers.sincos import check_one_kind, sincos_2d
 from unimodal.types import Batch, TokenSequence, full_mask
 
@@ -18,10 +19,16 @@ HALF = (0.5, 0.5, 0.5)
 
 @dataclass(frozen=True)
 class ImagePreprocess:
-    """What a worker does to an image that data has resized to `image_size` (height, width)."""
+    """What a worker does to an image that data has resized to `image_size` (height, width).
+
+    Attributes:
+        image_size: height and width.
+        tokens: that every image becomes, prefix included.
+    """
 
     image_size: tuple[int, int]
     field: str = "image"
+    tokens: int = dataclasses.field(default=0, repr=False)  # no part of the name of decoded caches
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Tensor]:
         """`image` uint8 [3, H, W] -> `pixel_values`, the same."""
@@ -32,6 +39,10 @@ class ImagePreprocess:
                 f"(3, {self.image_size[0]}, {self.image_size[1]}) was wanted."
             )
         return {"pixel_values": image}
+
+    def num_tokens(self, example: dict[str, Tensor]) -> int:
+        """How many tokens an example becomes, prefix included."""
+        return self.tokens
 
 
 class ImagePatchTokenizer(Tokenizer):
@@ -77,7 +88,8 @@ class ImagePatchTokenizer(Tokenizer):
             check_multiple("tokenizer.image_size", side, "tokenizer.patch_size", patch_size)
         num_patches = (height // patch_size) * (width // patch_size)
         super().__init__(dim, num_prefix_tokens, num_patches if learned_positions else 0)
-        self.preprocess, self.patch_size = ImagePreprocess((height, width)), patch_size
+        self.preprocess = ImagePreprocess((height, width), tokens=num_prefix_tokens + num_patches)
+        self.patch_size = patch_size
         self.sincos_positions, self.centred_positions = sincos_positions, centred_positions
         self.normalise = Normalise(mean, std)
         self.project = projection(3 * patch_size**2, dim, bias)
@@ -89,17 +101,24 @@ class ImagePatchTokenizer(Tokenizer):
         height, width = self.preprocess.image_size
         return height // self.patch_size, width // self.patch_size
 
-    def tokenize(self, batch: Batch) -> TokenSequence:
-        """[B, 3, H, W] -> H / patch * W / patch tokens, row by row."""
+    @property
+    def target_size(self) -> int:
+        """Channels and pixels of a patch."""
+        return 3 * self.patch_size**2
+
+    def targets(self, batch: Batch) -> Tensor:
+        """[B, 3, H, W] -> the pixels of each patch, [B, N, 3 * patch * patch]."""
         pixels, p = self.normalise(batch["pixel_values"]), self.patch_size
         check_size("pixel_values", pixels.shape[2:], self.preprocess.image_size, "tokenizer.image_size")
-        patches = pixels.unfold(2, p, p).unfold(3, p, p)  # [B, 3, H / p, W / p, p, p]
-        rows, columns = patches.shape[2:4]
-        flat = patches.permute(0, 2, 3, 1, 4, 5).reshape(len(pixels), rows * columns, -1)
-        embeds = self.norm(self.project(flat))
+        return cut(pixels, p, p)
+
+    def tokenize(self, batch: Batch) -> TokenSequence:
+        """[B, 3, H, W] -> H / patch * W / patch tokens, row by row."""
+        embeds = self.norm(self.project(self.targets(batch)))
+        rows, columns = self.position_grid
         if self.sincos_positions:
             embeds = embeds + sincos_2d(rows, columns, self.dim, embeds.device).to(embeds.dtype)
-        positions = grid(1, rows, columns, device=pixels.device)
+        positions = grid(1, rows, columns, device=embeds.device)
         if self.centred_positions:
             sizes = positions.new_tensor((1, rows, columns))
             positions = 2 * pi * (2 * (positions + 0.5) / sizes - 1)
@@ -139,8 +158,9 @@ class ImageConvTokenizer(Tokenizer):
         stride = 2**num_layers
         for side in (height, width):
             check_multiple("tokenizer.image_size", side, "2 ** tokenizer.num_layers", stride)
-        super().__init__(dim, num_prefix_tokens, height * width // stride**2 if learned_positions else 0)
-        self.preprocess = ImagePreprocess((height, width))
+        num_places = height * width // stride**2
+        super().__init__(dim, num_prefix_tokens, num_places if learned_positions else 0)
+        self.preprocess = ImagePreprocess((height, width), tokens=num_prefix_tokens + num_places)
         self.normalise = Normalise(mean, std)
         widths = [3, *[dim // 2] * (num_layers - 1), dim]
         layers = [nn.Conv2d(i, o, 3, padding=1) for i, o in pairwise(widths)]
@@ -155,6 +175,21 @@ class ImageConvTokenizer(Tokenizer):
         """Rows and columns of the last map."""
         height, width = self.preprocess.image_size
         return height >> len(self.layers), width >> len(self.layers)
+
+    @property
+    def target_size(self) -> int:
+        """Channels and pixels of a token's own place, though it sees a little more."""
+        return 3 * 4 ** len(self.layers)
+
+    def targets(self, batch: Batch) -> Tensor:
+        """[B, 3, H, W] -> the pixels of each place, [B, N, 3 * stride * stride]."""
+        stride = 2 ** len(self.layers)
+        return cut(self.normalise(batch["pixel_values"]), stride, stride)
+
+    def hide(self, batch: Batch, choose: Choose) -> tuple[TokenSequence, Tensor]:
+        """As the base says; the stem reads hidden places as blank."""
+        pixels, hidden = blank(self.normalise(batch["pixel_values"]), self.position_grid, choose)
+        return self({"pixel_values": pixels}), hidden
 
     def tokenize(self, batch: Batch) -> TokenSequence:
         """[B, 3, H, W] -> H / stride * W / stride tokens, row by row."""

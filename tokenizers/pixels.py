@@ -1,7 +1,12 @@
 """Pixels on the device: uint8 travels there and is normalised there."""
 
+from collections.abc import Callable
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from unimodal.types import full_mask
 
 
 class Normalise(nn.Module):
@@ -26,6 +31,25 @@ class Normalise(nn.Module):
         if pixels.dtype != torch.uint8:
             return pixels
         return (pixels.to(self.mean.dtype) / 255 - self.mean) / self.std
+
+
+def cut(pixels: Tensor, *sizes: int) -> Tensor:
+    """[B, C, axes ...] into patches of `sizes`, row by row: [B, N, C * product of sizes]."""
+    num = len(sizes)
+    for axis, size in enumerate(sizes, 2):
+        pixels = pixels.unfold(axis, size, size)  # [B, C, grid ..., sizes ...] in the end
+    return pixels.movedim(1, 1 + num).flatten(1 + num).flatten(1, num)
+
+
+def blank(pixels: Tensor, sizes: tuple[int, ...], choose: Callable) -> tuple[Tensor, Tensor]:
+    """Normalised pixels [B, C, axes ...] with 0, the mean, at the places of a grid that `choose` hides.
+
+    Also returns which those are, bool [B, N]; `choose` as in `Tokenizer.hide`.
+    """
+    places = grid(*(1,) * (3 - len(sizes)), *sizes, device=pixels.device)
+    hidden = choose(full_mask(places).expand(len(pixels), -1), places)
+    visible = (~hidden).unflatten(1, (1, *sizes)).to(pixels.dtype)
+    return pixels * F.interpolate(visible, pixels.shape[2:]), hidden  # the nearest
 
 
 def check_size(key: str, have: tuple[int, ...], wanted: tuple[int, ...], knob: str) -> None:

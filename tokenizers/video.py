@@ -1,5 +1,6 @@
 """Video as sequences: linear tubelets (ViViT), or a small convolutional stem in time and space."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,20 +10,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unimodal.tokenizers.base import Tokenizer, check_multiple, check_positive, pair, projection
+from unimodal.tokenizers.base import Choose, Tokenizer, check_multiple, check_positive, pair, projection
 from unimodal.tokenizers.image import HALF
-from unimodal.tokenizers.pixels import Normalise, check_size, grid
+from unimodal.tokenizers.pixels import Normalise, blank, check_size, cut, grid
 from unimodal.tokenizers.sincos import check_one_kind, sincos_1d
 from unimodal.types import Batch, TokenSequence, full_mask
 
 
 @dataclass(frozen=True)
 class VideoPreprocess:
-    """What a worker does to a clip that data has cut to `num_frames` and resized to `image_size` (H, W)."""
+    """What a worker does to a clip that data has cut to `num_frames` and resized to `image_size` (H, W).
+
+    Attributes:
+        num_frames: of every clip.
+        image_size: height and width of a frame.
+        tokens: that every clip becomes, prefix included.
+    """
 
     num_frames: int
     image_size: tuple[int, int]
     field: str = "video"
+    tokens: int = dataclasses.field(default=0, repr=False)  # no part of the name of decoded caches
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Tensor]:
         """`video` uint8 [T, 3, H, W] -> `pixel_values_videos`, the same."""
@@ -30,6 +38,10 @@ class VideoPreprocess:
         if tuple(video.shape) != wanted:
             raise ValueError(f"the clip has shape {tuple(video.shape)}; {wanted} was wanted.")
         return {"pixel_values_videos": video}
+
+    def num_tokens(self, example: dict[str, Tensor]) -> int:
+        """How many tokens an example becomes, prefix included."""
+        return self.tokens
 
 
 class VideoTubeletTokenizer(Tokenizer):
@@ -73,7 +85,9 @@ class VideoTubeletTokenizer(Tokenizer):
             check_multiple("tokenizer.image_size", side, "tokenizer.patch_size", patch_size)
         num_tubelets = (num_frames // tubelet_size) * (height // patch_size) * (width // patch_size)
         super().__init__(dim, num_prefix_tokens, num_tubelets if learned_positions else 0)
-        self.preprocess = VideoPreprocess(num_frames, (height, width))
+        self.preprocess = VideoPreprocess(
+            num_frames, (height, width), tokens=num_prefix_tokens + num_tubelets
+        )
         self.tubelet_size, self.patch_size = tubelet_size, patch_size
         self.sincos_positions = sincos_positions
         self.normalise = Normalise(mean, std)
@@ -85,19 +99,25 @@ class VideoTubeletTokenizer(Tokenizer):
         (height, width), p = self.preprocess.image_size, self.patch_size
         return self.preprocess.num_frames // self.tubelet_size, height // p, width // p
 
-    def tokenize(self, batch: Batch) -> TokenSequence:
-        """[B, T, 3, H, W] -> T / tubelet * H / patch * W / patch tokens, frame by frame and row by row."""
+    @property
+    def target_size(self) -> int:
+        """Channels and pixels of a tubelet."""
+        return 3 * self.tubelet_size * self.patch_size**2
+
+    def targets(self, batch: Batch) -> Tensor:
+        """[B, T, 3, H, W] -> the pixels of each tubelet, [B, N, 3 * tubelet * patch * patch]."""
         pixels = self.normalise(batch["pixel_values_videos"]).transpose(1, 2)  # [B, 3, T, H, W]
         wanted = (self.preprocess.num_frames, *self.preprocess.image_size)
         check_size("pixel_values_videos", pixels.shape[2:], wanted, "tokenizer.num_frames and image_size")
-        t, p = self.tubelet_size, self.patch_size
-        tubelets = pixels.unfold(2, t, t).unfold(3, p, p).unfold(4, p, p)  # [B, 3, T/t, H/p, W/p, t, p, p]
-        sizes = tubelets.shape[2:5]
-        flat = tubelets.permute(0, 2, 3, 4, 1, 5, 6, 7).reshape(len(pixels), sizes.numel(), -1)
-        embeds = self.project(flat)
+        return cut(pixels, self.tubelet_size, self.patch_size, self.patch_size)
+
+    def tokenize(self, batch: Batch) -> TokenSequence:
+        """[B, T, 3, H, W] -> T / tubelet * H / patch * W / patch tokens, frame by frame and row by row."""
+        embeds = self.project(self.targets(batch))
         if self.sincos_positions:
             embeds = embeds + sincos_1d(embeds.shape[1], self.dim, embeds.device).to(embeds.dtype)
-        return TokenSequence(embeds, full_mask(embeds), grid(*sizes, device=pixels.device), padded=False)
+        positions = grid(*self.position_grid, device=embeds.device)
+        return TokenSequence(embeds, full_mask(embeds), positions, padded=False)
 
 
 class VideoConvTokenizer(Tokenizer):
@@ -149,7 +169,7 @@ class VideoConvTokenizer(Tokenizer):
         self.stride = (2**num_time_layers, stride, stride)
         num_tokens = num_frames * height * width // math.prod(self.stride)
         super().__init__(dim, num_prefix_tokens, num_tokens if learned_positions else 0)
-        self.preprocess = VideoPreprocess(num_frames, (height, width))
+        self.preprocess = VideoPreprocess(num_frames, (height, width), tokens=num_prefix_tokens + num_tokens)
         self.normalise = Normalise(mean, std)
         widths = [6, *[dim // 2] * (num_layers - 1), dim]
         strides = [(1 + (layer_idx < num_time_layers), 2, 2) for layer_idx in range(num_layers)]
@@ -168,6 +188,21 @@ class VideoConvTokenizer(Tokenizer):
         """Places of the last map in time, rows and columns."""
         sizes = (self.preprocess.num_frames, *self.preprocess.image_size)
         return tuple(size // stride for size, stride in zip(sizes, self.stride, strict=True))
+
+    @property
+    def target_size(self) -> int:
+        """Channels and pixels of a token's own place, though it sees a little more."""
+        return 3 * math.prod(self.stride)
+
+    def targets(self, batch: Batch) -> Tensor:
+        """[B, T, 3, H, W] -> the pixels of each place, [B, N, 3 * product of strides]."""
+        return cut(self.normalise(batch["pixel_values_videos"]).transpose(1, 2), *self.stride)
+
+    def hide(self, batch: Batch, choose: Choose) -> tuple[TokenSequence, Tensor]:
+        """As the base says; the stem reads hidden places as blank."""
+        pixels = self.normalise(batch["pixel_values_videos"]).transpose(1, 2)
+        blanked, hidden = blank(pixels, self.position_grid, choose)
+        return self({"pixel_values_videos": blanked.transpose(1, 2)}), hidden
 
     def tokenize(self, batch: Batch) -> TokenSequence:
         """[B, T, 3, H, W] -> T / 2^time layers * H / 2^layers * W / 2^layers tokens, frame by frame."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from unimodal.backbone.cache import KVCache
 from unimodal.backbone.transformer import Transformer
+from unimodal.interleaving import PARTS, interleave
 from unimodal.tokenizers.base import Tokenizer
 from unimodal.types import Batch, TokenSequence, concatenate
 
@@ -30,7 +31,7 @@ class Unimodal(nn.Module):
         self.tokenizers, self.backbone = nn.ModuleDict(tokenizers), backbone
 
     def embed(self, batch: Batch) -> TokenSequence:
-        """The tokens of all modalities that the batch holds, one after another.
+        """The tokens of all modalities that the batch holds, one after another, or as its `parts` say.
 
         Raises:
             ValueError: if the batch holds none that a tokenizer reads.
@@ -40,7 +41,7 @@ class Unimodal(nn.Module):
         if not present:
             wanted = ", ".join(t.input_key for t in tokenizers)
             raise ValueError(f"batch has none of {wanted}; it has {', '.join(batch)}.")
-        return concatenate(present)
+        return interleave(present, batch[PARTS]) if PARTS in batch else concatenate(present)
 
     def forward(
         self,
@@ -50,5 +51,9 @@ class Unimodal(nn.Module):
         prefix: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> TokenSequence:
-        """Encode a batch; `causal`, `prefix` and `cache` as in `Transformer.forward`."""
-        return self.backbone(self.embed(batch), causal=causal, prefix=prefix, cache=cache)
+        """Encode a batch; `causal`, `prefix` and `cache` as in `Transformer.forward`.
+
+        Where the batch has `rows` int [B], several samples are computed in one row; the result is the same.
+        """
+        rows = batch.get("rows")
+        return self.backbone(self.embed(batch), causal=causal, prefix=prefix, cache=cache, rows=rows)

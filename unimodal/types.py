@@ -13,13 +13,16 @@ IGNORED = -100  # a label that neither loss nor metrics count
 
 Sample = dict[str, Any]
 """One example: any of `text` (str), `image` (uint8 [3, H, W]), `audio` (`Waveform`) and `video` (uint8
-[T, 3, H, W]), beside `label` where there is one: an int, or float [C or K] for several classes or numbers.
+[T, 3, H, W]), beside `label` where there is one: an int, or float [C or K] for several classes or numbers,
+and `prompt`, a str that is asked of the media.
+Or `parts` instead, a list of such with one modality each, in any order and also several of one.
 Until `data` has prepared it, an encoded file or its bytes may stand for any of the media."""
 
 Batch = dict[str, Tensor]
 """Collated tensors under Hugging Face's names: `input_ids` int [B, N]; `pixel_values` uint8 or float
 [B, 3, H, W]; `input_values` float [B, S], -1 to 1; `pixel_values_videos` uint8 or float [B, T, 3, H, W];
-`labels`. `attention_mask` [B, N] belongs to `input_ids`; any other padded KEY has its own `KEY_mask`."""
+`labels`. `attention_mask` [B, N] belongs to `input_ids`; any other padded KEY has its own `KEY_mask`.
+With `parts` int [B, P] (see `interleaving`) the keys of a modality hold all its items, of whatever sample."""
 
 
 class Waveform(NamedTuple):

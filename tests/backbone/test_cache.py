@@ -104,10 +104,53 @@ def test_checkpointing_does_not_lose_the_cache_in_training_mode(modern, transfor
     torch.testing.assert_close(decode(model, x, [4, 7]), model(x, causal=True).embeds, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("call", [{}, {"causal": True, "prefix": torch.ones(1, 4, dtype=torch.bool)}])
-def test_a_cache_is_for_causal_reading_only(modern, transformer, tokens, call):
+def test_a_cache_is_for_causal_reading_only(modern, transformer, tokens):
     with pytest.raises(ValueError, match="cache"):
-        transformer(modern)(tokens(1, 4), cache=KVCache(4), **call)
+        transformer(modern)(tokens(1, 4), cache=KVCache(4))
+
+
+PREFIXED = torch.tensor([[True] * 4 + [False] * 7, [True] * 2 + [False] * 9])
+
+
+@pytest.mark.parametrize("chunks", [[4, 7], [5, 1, 1, 1, 1, 1, 1], [7, 1, 3]], ids=str)
+@pytest.mark.parametrize("knobs", KNOBS, ids=str)
+@pytest.mark.parametrize("gap", [False, True])
+@torch.no_grad()
+def test_a_prefix_is_read_by_the_first_call(dialect, transformer, tokens, knobs, chunks, gap):
+    model, x, cache = transformer(dialect, **knobs), tokens(2, NUM), KVCache(NUM + 3)
+    if gap:  # padding in the middle of the sequence
+        mask = torch.ones(2, NUM, dtype=torch.bool)
+        mask[0, 3], mask[1, 2:4] = False, False
+        x = replace(x, mask=mask, padded=True)
+    full = model(x, causal=True, prefix=PREFIXED).embeds
+    ends = [sum(chunks[:i]) for i in range(1, len(chunks) + 1)]
+    first = model(cut(x, 0, ends[0]), causal=True, prefix=PREFIXED[:, : ends[0]], cache=cache).embeds
+    rest = [model(cut(x, *part), causal=True, cache=cache).embeds for part in pairwise(ends)]
+    cached = torch.cat((first, *rest), 1)
+    torch.testing.assert_close(cached[x.mask], full[x.mask], atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_later_prefix_is_refused(modern, transformer, tokens):
+    model, x, cache = transformer(modern), tokens(1, 4), KVCache(8)
+    model(x, causal=True, cache=cache)
+    with pytest.raises(ValueError, match="first call"):
+        model(x, causal=True, prefix=torch.ones(1, 4, dtype=torch.bool), cache=cache)
+
+
+@torch.no_grad()
+def test_selected_rows_go_on_as_if_they_had_been_read(modern, transformer, tokens):
+    model, x, cache = (
+        transformer(modern, num_registers=2),
+        left_padded(tokens(3, NUM), [0, 3, 5]),
+        KVCache(20),
+    )
+    rows = torch.tensor([2, 0, 0, 1])
+    model(cut(x, 0, 6), causal=True, cache=cache)
+    cache.select(rows)
+    chosen = replace(x, embeds=x.embeds[rows], mask=x.mask[rows], positions=x.positions[rows])
+    last = model(cut(chosen, 6, NUM), causal=True, cache=cache).embeds
+    torch.testing.assert_close(last, model(chosen, causal=True).embeds[:, 6:], atol=1e-5, rtol=1e-5)
 
 
 def test_a_cache_excludes_segments(modern, transformer, tokens):

@@ -76,6 +76,14 @@ def test_a_window_limits_sight_on_either_side():
     assert torch.equal(seen(visibility(), window=0)[0], torch.eye(4, dtype=torch.bool))
 
 
+def test_padding_takes_no_room_in_a_window():
+    keys = torch.tensor([[True, False, True, True]])
+    for causal in (False, True):
+        with_gap = seen(visibility(keys=keys, padded=True, causal=causal), window=1)[0]
+        wanted = seen(visibility(num=3, causal=causal), window=1)[0]
+        assert torch.equal(with_gap[keys[0]][:, keys[0]], wanted)
+
+
 def test_padding_is_seen_by_none_but_itself():
     keys = torch.tensor([[False, True, True, False]])
     columns = keys.expand(4, -1)

@@ -147,7 +147,7 @@ def masked(num_samples=1600, seed=0, **knobs):
     """What the augmentation makes of a clip for a tokenizer with frames of 80 samples and 20 bands."""
     sample = {"audio": Waveform(torch.ones(num_samples) / 2, 8000), "label": 3}
     torch.manual_seed(seed)
-    return AudioAugment(**knobs)(sample, SimpleNamespace(hop_length=80, n_mels=20))
+    return AudioAugment(**knobs)(sample, SimpleNamespace(field="audio", hop_length=80, n_mels=20))
 
 
 @pytest.mark.parametrize("knobs", [{"time_mask": 8}, {"freq_mask": 6}, {"time_mask": 8, "freq_mask": 6}])
@@ -208,8 +208,40 @@ def test_clips_of_different_length_are_hidden_each_in_its_own_frames():
     assert mel[0][~hidden[0]].ne(0).all()
 
 
+def test_stretches_with_a_label_keep_to_their_sound():
+    samples, heard = torch.zeros(8000), SimpleNamespace(max_seconds=10.0)
+    samples[4000:6000] = 0.5
+    sample = {"audio": Waveform(samples, 8000), "spans": [(0.5, 0.75, "on")]}
+    torch.manual_seed(3)
+    changed = AudioAugment(speed=0.3, shift_ms=50)(sample, heard)
+    [(start, end, _)], on = changed["spans"], (changed["audio"].samples > 0.25).nonzero()[:, 0] / 8000
+    assert (start, end) == pytest.approx((on.min().item(), on.max().item()), abs=0.002)
+    assert (start, end) != (0.5, 0.75)
+
+
+def test_speed_changes_length_and_pitch():
+    time, heard = torch.arange(8000) / 8000, SimpleNamespace(max_seconds=10.0)
+    sample = {"audio": Waveform(0.5 * torch.sin(2 * torch.pi * 1000 * time), 8000)}
+    lengths = set()
+    for seed in range(20):
+        torch.manual_seed(seed)
+        samples, rate = AudioAugment(speed=0.2)(sample, heard)["audio"]
+        loudest = abs(torch.fft.rfft(samples)).argmax() * rate / len(samples)
+        assert loudest * len(samples) == pytest.approx(1000 * 8000, rel=0.01)
+        assert 8000 / 1.2 - 1 <= len(samples) <= 8000 / 0.8 + 1
+        lengths.add(len(samples))
+    assert len(lengths) > 5
+
+
+def test_a_slower_sound_is_not_cut():
+    sample, heard = {"audio": Waveform(torch.ones(8000) / 2, 8000)}, SimpleNamespace(max_seconds=1.05)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        assert len(AudioAugment(speed=0.5)(sample, heard)["audio"].samples) <= 8400
+
+
 def test_negative_knobs_of_sound_are_named():
-    for knob in ("gain_db", "shift_ms"):
+    for knob in ("speed", "gain_db", "shift_ms"):
         with pytest.raises(ValueError, match=f"{knob}=-1"):
             AudioAugment(**{knob: -1})
 
@@ -218,3 +250,31 @@ def test_negative_knobs_of_sound_are_named():
 def test_a_negative_mask_is_named(knob):
     with pytest.raises(ValueError, match=f"{knob}=-1"):
         AudioAugment(**{knob: -1})
+
+
+def test_a_mask_moves_with_its_image_and_what_comes_into_view_does_not_count():
+    pixels = torch.randint(100, 256, (3, 16, 16), dtype=torch.uint8)
+    sample = {"image": pixels, "mask": pixels[0] % 7}
+    alone = ImageAugment(translate=0.4, hflip=True, brightness=0.2)
+    for seed in range(10):
+        torch.manual_seed(seed)
+        changed = alone(sample)
+        torch.manual_seed(seed)
+        assert torch.equal(alone({"image": pixels})["image"], changed["image"])  # a mask costs no other draw
+        outside = changed["image"][0] == 0
+        assert torch.equal(changed["mask"] == 255, outside)
+    assert type(changed["mask"]) is torch.Tensor and changed["mask"].dtype == torch.uint8
+    assert set(changed["mask"].unique().tolist()) <= {*range(7), 255}
+
+
+def test_labelled_stretches_move_with_their_sound():
+    samples = torch.zeros(800)
+    samples[400:480] = 1.0
+    sample = {"audio": Waveform(samples, 8000), "spans": [(0.05, 0.06, "beep")]}
+    for seed in range(5):
+        torch.manual_seed(seed)
+        changed = AudioAugment(shift_ms=20.0)(sample)
+        [(start, end, label)] = changed["spans"]
+        heard = changed["audio"].samples.nonzero()[:, 0]
+        assert label == "beep"
+        assert [heard[0].item(), heard[-1].item() + 1] == [round(start * 8000), round(end * 8000)]

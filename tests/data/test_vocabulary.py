@@ -9,6 +9,7 @@ from unimodal.data.vocabulary import (
     bpe_vocabulary,
     byte_vocabulary,
     character_vocabulary,
+    letter_vocabulary,
     pretrained_vocabulary,
 )
 from unimodal.tokenizers.text import TextPreprocess
@@ -96,6 +97,16 @@ def test_a_character_outside_the_vocabulary_is_written_as_its_bytes():  # FAULTS
     for character in ("é", "“", "\U0001f600", "\u0301"):
         ids = preprocess.encode(character).ids
         assert [preprocess.fast.id_to_token(i) for i in ids] == [f"<0x{b:02X}>" for b in character.encode()]
+
+
+@pytest.mark.parametrize("lower_case", [False, True])
+def test_letters_are_those_of_the_training_text_and_no_more(lower_case):
+    preprocess = preprocess_of(letter_vocabulary(Texts(), lower_case))
+    text = TRAINING[2].lower() if lower_case else TRAINING[2]
+    letters = set("".join(TRAINING).lower() if lower_case else "".join(TRAINING))
+    assert preprocess.fast.get_vocab_size() == len(letters) + 2
+    assert preprocess.decode(preprocess.encode(f" {TRAINING[2]}\n".replace(" ", "  ")).ids) == text
+    assert preprocess.decode(preprocess.encode(text + "?" + EOS).ids).startswith(text + "\ufffd")
 
 
 @pytest.mark.parametrize("build", BUILDERS[1:])

@@ -56,6 +56,17 @@ def image_model(randomise: Callable) -> Callable[..., Unimodal]:
 
 
 @pytest.fixture
+def pair_model(text_model: Callable, image_model: Callable) -> Callable[..., Unimodal]:
+    """Those pictures and bytes, two tokenizers before one backbone."""
+
+    def _pair_model() -> Unimodal:
+        image, text = image_model(), text_model()
+        return Unimodal({"image": image.tokenizers["image"], **text.tokenizers}, image.backbone)
+
+    return _pair_model
+
+
+@pytest.fixture
 def validate() -> Callable[..., dict[str, float]]:
     """The figures that Lightning gets from a task and its batches."""
 

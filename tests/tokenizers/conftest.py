@@ -20,7 +20,7 @@ from unimodal.types import Batch, Sample, Waveform
 YAMLS = sorted((Path(__file__).parents[2] / "conf" / "tokenizer").glob("*.yaml"))
 SMALL: dict[str, dict[str, Any]] = {
     "text": {"max_len": 64},
-    "image": {"image_size": 32},
+    "image": {"image_size": 32, "max_patches": 16},
     "audio": {"max_seconds": 1.0, "num_frames": 100, "num_positions": 20},
     "video": {"image_size": 32, "num_frames": 4},
 }
@@ -108,7 +108,8 @@ def make_sample(tokenizer: Tokenizer, length: int, seed: int = 0) -> Sample:
             samples = torch.rand(length, generator=rng) - 0.5
             return {"audio": Waveform(samples, preprocess.sample_rate)}
         case "image":
-            shape = (3, *preprocess.image_size)
+            size = preprocess.image_size
+            shape = (3, *(size(32, 32) if callable(size) else size))
             return {"image": torch.randint(256, shape, generator=rng, dtype=torch.uint8)}
         case "video":
             shape = (preprocess.num_frames, 3, *preprocess.image_size)

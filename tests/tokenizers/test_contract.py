@@ -53,6 +53,14 @@ def test_tokens_are_padded_where_samples_have_different_numbers_of_them(tokenize
     assert ragged.padded == differ and ragged.mask.all() == (not differ)
 
 
+@pytest.mark.parametrize("extras", EXTRAS)
+def test_preprocess_knows_how_many_tokens_a_sample_becomes(tokenizer, sample, batch_of, extras):
+    model, lengths = tokenizer(**extras), [5, 1, 481, 2559, 4160]
+    counts = model(batch_of(model, lengths)).mask.sum(1).tolist()
+    for seed, (length, count) in enumerate(zip(lengths, counts, strict=True)):
+        assert model.preprocess.num_tokens(model.preprocess(sample(model, length, seed))) == count
+
+
 def test_prefix_tokens_come_first_at_the_origin(tokenizer, batch_of):
     model, plain = tokenizer(num_prefix_tokens=2), tokenizer()
     plain.load_state_dict(model.state_dict(), strict=False)

@@ -1,11 +1,16 @@
 """Multi-head attention: tokens pass messages. Queries say what a token looks for, keys what it has."""
 
+from functools import cache as cached
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from unimodal.backbone.cache import KVCache
 from unimodal.backbone.config import BlockConfig
+from unimodal.backbone.masks import Mask
 from unimodal.backbone.norms import make_norm
 from unimodal.backbone.rope import Rotation, rotate
 
@@ -34,12 +39,12 @@ class Attention(nn.Module):
         self,
         x: Tensor,
         rotation: Rotation | None = None,
-        mask: Tensor | None = None,
+        mask: Mask = None,
         is_causal: bool = False,
         cache: KVCache | None = None,
         layer_idx: int = 0,
     ) -> Tensor:
-        """Attend within x [B, N, D]; `mask` is bool [B or 1, 1, N or 1, K], True = visible."""
+        """Attend within x [B, N, D]; `mask` as `attention_mask` makes it."""
         q = self.query_norm(self._heads(self.query(x)))  # [B, H, N, head_dim]
         k = self.key_norm(self._heads(self.key(x)))
         v = self._heads(self.value(x))
@@ -53,9 +58,15 @@ class Attention(nn.Module):
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # [B, H, N, head_dim]
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
-    """softmax(q k^T / sqrt(head_dim)) v over [B, H, N, head_dim]; `mask` bool, True = visible."""
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask, is_causal: bool) -> Tensor:
+    """softmax(q k^T / sqrt(head_dim)) v over [B, H, N, head_dim].
+
+    `mask` is bool, True = visible, or one of blocks, for FlexAttention (compiled where there is a GPU).
+    """
     grouped = q.shape[1] != k.shape[1]
+    if isinstance(mask, BlockMask):
+        flex: Any = _compiled_flex() if q.is_cuda else flex_attention
+        return flex(q.to(v.dtype), k.to(v.dtype), v, block_mask=mask, enable_gqa=grouped)  # as autocast would
     if q.device.type == "cpu" and v.dtype == torch.bfloat16:
         # The CPU kernel's backward is 3 to 9 times slower in bf16 than in fp32 up to some 500 tokens.
         with torch.autocast("cpu", enabled=False):
@@ -63,3 +74,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, is_causal: bool
             y = F.scaled_dot_product_attention(q, k, v32, mask, is_causal=is_causal, enable_gqa=grouped)
         return y.to(v.dtype)
     return F.scaled_dot_product_attention(q, k, v, mask, is_causal=is_causal, enable_gqa=grouped)
+
+
+@cached
+def _compiled_flex() -> Any:
+    return torch.compile(flex_attention)

@@ -7,6 +7,7 @@ from transformers.activations import ACT2FN
 from unimodal.backbone.attention import Attention
 from unimodal.backbone.cache import KVCache
 from unimodal.backbone.config import BlockConfig
+from unimodal.backbone.masks import Mask
 from unimodal.backbone.norms import make_norm
 from unimodal.backbone.rope import Rotation
 
@@ -58,7 +59,7 @@ class Block(nn.Module):
         self,
         x: Tensor,
         rotation: Rotation | None = None,
-        mask: Tensor | None = None,
+        mask: Mask = None,
         is_causal: bool = False,
         cache: KVCache | None = None,
         layer_idx: int = 0,

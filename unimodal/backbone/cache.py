@@ -35,6 +35,11 @@ class KVCache:
         self.padded = self.padded or padded
         return self.mask, self.padded
 
+    def select(self, rows: Tensor) -> None:
+        """Make `rows` int [B'] of the batch the new batch; a row may come several times (beam search)."""
+        self.mask = None if self.mask is None else self.mask[rows]
+        self.layers = {idx: (keys[rows], values[rows]) for idx, (keys, values) in self.layers.items()}
+
     def append(self, layer_idx: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store new keys and values [B, H, N, head_dim] of one layer.
 

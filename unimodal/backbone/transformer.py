@@ -13,6 +13,7 @@ from unimodal.backbone.cache import KVCache
 from unimodal.backbone.config import BlockConfig
 from unimodal.backbone.masks import EVERYWHERE, Visibility, attention_mask
 from unimodal.backbone.norms import make_norm
+from unimodal.backbone.packing import move, pack, unpack
 from unimodal.backbone.rope import Rotation, rotation
 from unimodal.types import TokenSequence
 
@@ -83,6 +84,7 @@ class Transformer(nn.Module):
         causal: bool = False,
         prefix: Tensor | None = None,
         cache: KVCache | None = None,
+        rows: Tensor | None = None,
     ) -> TokenSequence:
         """Run all blocks.
 
@@ -90,13 +92,19 @@ class Transformer(nn.Module):
             tokens: what to read; with a cache, only what it has not read yet.
             causal: whether a token sees only itself and what stands before it.
             prefix: bool [B, N], under `causal` the tokens that all others see.
-            cache: remembers keys and values between calls; needs `causal`, excludes `prefix` and segments.
+            cache: remembers keys and values between calls; needs `causal`, excludes segments. A `prefix` goes
+                with the first call only: what was read before it would have had to see it.
+            rows: int [B] or None, without a cache. Which row each sample is computed in (`packing`): less is
+                spent on padding, the result is the same.
 
         Raises:
             ValueError: for a combination that has no meaning.
         """
-        _check_call(tokens, causal, prefix, cache)
+        _check_call(tokens, causal, prefix, cache, rows)
         x, prefix = self._with_registers(tokens, prefix, cache)
+        if rows is not None:  # registers are there: each sample has its own
+            x, places = pack(x, rows)
+            prefix = None if prefix is None else move(prefix, places, x)
         see = _visibility(x, causal, prefix, cache)
         masks = {kind: attention_mask(see, self._window(kind)) for kind in set(self.layer_types)}
         turned = {kind: self._rotation(x, kind) for kind in set(self.layer_types)}
@@ -108,6 +116,8 @@ class Transformer(nn.Module):
                 stream = block(stream, turned[kind], *masks[kind], cache, layer_idx)
         if cache is not None:
             cache.length += x.embeds.shape[1]
+        if rows is not None:
+            stream = unpack(stream, places)
         return tokens.with_embeds(self.norm(stream[:, -tokens.embeds.shape[1] :]))
 
     def _window(self, kind: str) -> int | None:
@@ -222,10 +232,14 @@ def _checked_layer_types(layer_types: Sequence[str] | None, depth: int, window: 
     return kinds
 
 
-def _check_call(tokens: TokenSequence, causal: bool, prefix: Tensor | None, cache: KVCache | None) -> None:
+def _check_call(
+    tokens: TokenSequence, causal: bool, prefix: Tensor | None, cache: KVCache | None, rows: Tensor | None
+) -> None:
     if prefix is not None and not causal:
         raise ValueError(
             "a prefix has a meaning only under causal=True: without it every token is seen anyway."
         )
-    if cache is not None and (not causal or prefix is not None or tokens.segments is not None):
-        raise ValueError("a cache works with causal=True and without prefix and segments.")
+    if cache is not None and (not causal or tokens.segments is not None or rows is not None):
+        raise ValueError("a cache works with causal=True and without segments and rows.")
+    if cache is not None and cache.length and prefix is not None:
+        raise ValueError("a prefix is read by the first call with a cache; later tokens are causal after it.")

@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 from torchaudio.functional import mask_along_axis
 from torchvision.transforms import InterpolationMode, v2
+from torchvision.tv_tensors import Mask
 
+from unimodal.data.decoding.masks import NOT_COUNTED
+from unimodal.data.media import resample
 from unimodal.types import Sample
 
 
@@ -47,11 +50,17 @@ class PixelAugment:
         _check_range(0, 0.99, scale=self.scale)
 
     def __call__(self, sample: Sample, preprocess: Any = None) -> Sample:
-        """A copy of `sample` with other pixels of the same shape and dtype; `preprocess` is not read."""
-        pixels = _entry(sample, self.key)
+        """A copy of `sample` with other pixels of the same shape and dtype; `preprocess` is not read.
+
+        A `mask` uint8 [H, W] beside them is rotated, moved and mirrored alike; what comes into view there
+        does not count.
+        """
+        changed = {self.key: _entry(sample, self.key)}
+        if "mask" in sample:
+            changed["mask"] = Mask(sample["mask"])  # moves with the pixels, keeps its values
         for transform in self._transforms():
-            pixels = transform(pixels)  # one draw for all leading axes, so for all frames of a clip
-        return sample | {self.key: pixels}
+            changed = transform(changed)  # one draw for all leading axes, so for all frames of a clip
+        return sample | {key: value.as_subclass(Tensor) for key, value in changed.items()}
 
     def _transforms(self) -> list[nn.Module]:
         transforms: list[nn.Module] = []
@@ -62,6 +71,7 @@ class PixelAugment:
                     translate=(self.translate, self.translate),
                     scale=(1 - self.scale, 1 + self.scale),
                     interpolation=InterpolationMode.BILINEAR,
+                    fill={Mask: NOT_COUNTED, "others": 0},
                 )
             )
         if self.hflip:
@@ -85,9 +95,11 @@ class VideoAugment(PixelAugment):
 
 @dataclass(frozen=True)
 class AudioAugment:
-    """Changes the samples of `audio`, a `Waveform`; its length and rate stay.
+    """Changes the samples of `audio`, a `Waveform`; its rate stays, and without `speed` its length.
 
     Attributes:
+        speed: faster or slower, and so higher or lower, by a factor between 1 - speed and 1 + speed, but
+            never so slow as to be cut (Ko et al. 2015, "Audio augmentation for speech recognition").
         gain_db: louder or quieter by at most so many dB; what leaves -1..1 is clipped.
         shift_ms: earlier or later by at most so many milliseconds; what leaves is lost, silence comes in.
         noise_db: level of added white noise in dB against the samples' own power, e.g. -20; None adds none.
@@ -96,6 +108,7 @@ class AudioAugment:
         num_masks: SpecAugment: how many bands of each kind.
     """
 
+    speed: float = 0.0
     gain_db: float = 0.0
     shift_ms: float = 0.0
     noise_db: float | None = None
@@ -104,28 +117,39 @@ class AudioAugment:
     num_masks: int = 2
 
     def __post_init__(self) -> None:
+        _check_range(0, 0.5, speed=self.speed)
         _check_range(0, 60, gain_db=self.gain_db)
         _check_range(0, float("inf"), shift_ms=self.shift_ms)
         masks = {"time_mask": self.time_mask, "freq_mask": self.freq_mask, "num_masks": self.num_masks}
         _check_range(0, float("inf"), **masks)
 
     def __call__(self, sample: Sample, preprocess: Any = None) -> Sample:
-        """A copy of `sample` with another waveform of the same length.
+        """A copy of `sample` with another waveform.
 
         The spectrogram is computed later, on the device; what to hide of it goes along as `spectrogram_mask`,
         whose size `preprocess` (its `hop_length` and `n_mels`) tells.
         """
         waveform = _entry(sample, "audio")
         samples = waveform.samples
-        if self.shift_ms:
-            samples = _shift(samples, round(_symmetric(self.shift_ms) * waveform.sample_rate / 1000))
+        if self.speed:
+            longest = round(preprocess.max_seconds * waveform.sample_rate)
+            samples = _faster(samples, 1 + _symmetric(self.speed), longest)
+        if by := round(_symmetric(self.shift_ms) * waveform.sample_rate / 1000) if self.shift_ms else 0:
+            samples = _shift(samples, by)
         if self.noise_db is not None:
             deviation = samples.square().mean().sqrt() * 10 ** (self.noise_db / 20)
             samples = (samples + torch.randn_like(samples) * deviation).clamp(-1, 1)
         if self.gain_db:
             samples = (samples * 10 ** (_symmetric(self.gain_db) / 20)).clamp(-1, 1)
         changed = sample | {"audio": waveform._replace(samples=samples)}
-        if self.time_mask or self.freq_mask:
+        if "spans" in sample:  # stretches with a label move with the sound
+            seconds = by / waveform.sample_rate
+            longer = len(samples) / len(waveform.samples)
+            changed["spans"] = [
+                (start * longer + seconds, end * longer + seconds, label)
+                for start, end, label in sample["spans"]
+            ]
+        if (self.time_mask or self.freq_mask) and preprocess.field == "audio":
             num_frames = len(samples) // preprocess.hop_length + 1
             sizes = (num_frames, preprocess.n_mels, self.time_mask, self.freq_mask, self.num_masks)
             changed["spectrogram_mask"] = spectrogram_mask(*sizes)
@@ -151,6 +175,12 @@ def spectrogram_mask(
 def _symmetric(limit: float) -> float:
     """Uniform between -limit and limit."""
     return (2 * torch.rand(()).item() - 1) * limit
+
+
+def _faster(samples: Tensor, factor: float, longest: int) -> Tensor:
+    """[S] in the time of S / factor, in steps of 2%; `longest` samples at most, if it has no more itself."""
+    percent = max(2 * round(50 * factor), min(100, -(-100 * len(samples) // longest)))
+    return resample(samples, percent, 100)
 
 
 def _shift(samples: Tensor, by: int) -> Tensor:

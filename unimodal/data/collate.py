@@ -1,20 +1,24 @@
 """From examples to a batch: the only place where anything is padded."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from unimodal.types import IGNORED, Batch
 
 MASK_OF = {"input_ids": "attention_mask"}  # Hugging Face's name; any other padded KEY has KEY_mask
-FOLLOWERS = ("labels", "byte_counts", "spectrogram_mask")  # padded beside what they describe, without a mask
+FOLLOWERS = ("labels", "byte_counts", "spectrogram_mask", "patch_places")  # padded beside what they describe
 
 
-def collate(examples: list[dict[str, Tensor]]) -> Batch:
+def collate(examples: list[dict[str, Any]]) -> Batch:
     """Stack each key, padding the first axis to the batch's longest example; labels are padded with -100.
 
     A key that was padded gets a mask, True = real. Where nothing is padded there is no mask, which tells the
-    tokenizer that attention needs none.
+    tokenizer that attention needs none. Of examples in `parts`, each the number of its tokenizer and its
+    tensors, those of one tokenizer are stacked together; `parts` becomes int [B, P], -1 = no part.
 
     Raises:
         ValueError: if examples have different keys, or shapes that differ in more than the first axis.
@@ -25,12 +29,23 @@ def collate(examples: list[dict[str, Tensor]]) -> Batch:
             raise ValueError(
                 f"examples of one batch differ: one has {', '.join(keys)}, one {', '.join(example)}."
             )
-    batch: Batch = {}
-    for key in keys:
+    batch: Batch = _interleaved([example["parts"] for example in examples]) if "parts" in keys else {}
+    for key in (key for key in keys if key != "parts"):
         tensors = [example[key] for example in examples]
         batch[key] = _pad(key, tensors)
         if key not in FOLLOWERS and _differ(tensors):
             batch[MASK_OF.get(key, f"{key}_mask")] = _mask(tensors)
+    return batch
+
+
+def _interleaved(samples: list[list[tuple[int, dict[str, Tensor]]]]) -> Batch:
+    items: dict[int, list[dict[str, Tensor]]] = {}
+    for which, tensors in (part for sample in samples for part in sample):
+        items.setdefault(which, []).append(tensors)
+    numbers = [torch.tensor([which for which, _ in sample]) for sample in samples]
+    batch: Batch = {"parts": pad_sequence(numbers, batch_first=True, padding_value=-1)}
+    for same in items.values():
+        batch |= collate(same)
     return batch
 
 

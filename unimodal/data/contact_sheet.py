@@ -11,6 +11,7 @@ from torch import Tensor
 from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 from torchvision.transforms.v2.functional import to_pil_image
 
+from unimodal.data.decoding.masks import mask_picture
 from unimodal.types import Sample, Waveform
 
 CELL, CAPTION, GAP, COLUMNS = 184, 34, 8, 6  # pixels; cells a row
@@ -61,7 +62,10 @@ def contact_sheet(cells: Sequence[Cell], heading: str) -> Image.Image:
 def draw_sample(sample: Sample) -> Image.Image:
     """A picture of at most `CELL` pixels a side."""
     if "image" in sample:
-        return _enlarged(to_pil_image(sample["image"]), CELL)
+        picture = to_pil_image(sample["image"])
+        if "mask" in sample:
+            picture = Image.blend(picture, mask_picture(sample["mask"]).convert("RGB"), 0.5)
+        return _enlarged(picture, CELL)
     if "video" in sample:
         return _clip(sample["video"])
     if "audio" in sample:

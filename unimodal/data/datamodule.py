@@ -1,5 +1,7 @@
 """Lightning's view of a source: loaders of ready batches, for any task and tokenizer."""
 
+import logging
+import time
 from collections.abc import Callable, Mapping, Sized
 from functools import cached_property
 from pathlib import Path
@@ -8,13 +10,23 @@ from typing import Any, cast
 import lightning as L
 from torch.utils.data import Dataset
 
+from unimodal.data.batching import PLAIN, Batching
+from unimodal.data.collate import collate
 from unimodal.data.decoded_cache import FIELDS, DecodedCache, open_cache
+from unimodal.data.lengths import measure
 from unimodal.data.loader import ResumableDataLoader
 from unimodal.data.prepared import PreparedSamples
-from unimodal.data.sampling import ResumableBatchSampler
+from unimodal.data.sampling import Draw, ResumableBatchSampler
 from unimodal.data.sources.base import Source
 from unimodal.data.sources.rows import RowSamples
 from unimodal.data.targets import balanced_weights
+from unimodal.data.token_budget import TokenBudgetSampler
+from unimodal.types import Batch
+
+log = logging.getLogger(__name__)
+
+NUM_FIRST = 4  # training examples of a batch that only shows what is used
+MAX_FIRST = 1000  # that are looked at for a modality that only some samples have
 
 
 class DataModule(L.LightningDataModule):
@@ -32,6 +44,7 @@ class DataModule(L.LightningDataModule):
         balanced: draw training samples with replacement, each class equally often.
         seed: of order and augmentation.
         eval_split: which split validation reads.
+        batching: of examples of different lengths.
     """
 
     def __init__(
@@ -47,14 +60,17 @@ class DataModule(L.LightningDataModule):
         balanced: bool = False,
         seed: int = 0,
         eval_split: str = "val",
+        batching: Batching = PLAIN,
     ):
         super().__init__()
+        _check_budget(batching, balanced, source)
         self.source, self.examples, self.preprocess, self.augment = source, examples, preprocess, augment
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
         self.num_workers, self.pin_memory = num_workers, pin_memory
-        self.balanced, self.seed, self.eval_split = balanced, seed, eval_split
+        self.balanced, self.seed, self.eval_split, self.batching = balanced, seed, eval_split, batching
         self.datasets: dict[tuple[str, bool], Dataset] = {}
         self.opened: dict[Path, int] = {}  # caches, and how large each may become
+        self.in_mixture = False  # the trainer's limits are then those of the mixture
         self.train_loader: ResumableDataLoader | None = None
         self.restored: dict[str, Any] | None = None
 
@@ -62,20 +78,25 @@ class DataModule(L.LightningDataModule):
         """The examples of a split, made once."""
         key = split, training
         if key not in self.datasets:
-            augment = self.augment if training else None
-            raw = self.source.split(split)
-            samples = PreparedSamples(
-                raw,
-                self.preprocess,
-                self.source.on_bad_sample,
-                training,
-                self._caches(raw),
-                self.source.max_skipped,
-            )
-            self.datasets[key] = self.examples(
-                samples, self.preprocess, training=training, augment=augment, seed=self.seed
-            )
+            self.datasets[key] = self._examples(split, training, self.augment if training else None)
         return self.datasets[key]
+
+    def samples(self, split: str, training: bool) -> PreparedSamples:
+        """A split decoded and fitted; with `training` what stands in for a bad sample counts."""
+        raw = self.source.split(split)
+        return PreparedSamples(
+            raw,
+            self.preprocess,
+            self.source.on_bad_sample,
+            training,
+            self._caches(raw),
+            self.source.max_skipped,
+            self.source.allow_missing,
+        )
+
+    def _examples(self, split: str, training: bool, augment: Callable | None) -> Dataset:
+        samples = self.samples(split, training)
+        return self.examples(samples, self.preprocess, training=training, augment=augment, seed=self.seed)
 
     def _caches(self, samples: Any) -> dict[str, DecodedCache]:
         if not isinstance(samples, RowSamples) or not self.source.cache_gib or self.source.block:
@@ -99,6 +120,19 @@ class DataModule(L.LightningDataModule):
         return self.source.fingerprint()
 
     @cached_property
+    def lengths(self) -> list[int]:
+        """The tokens of each training example, without augmentation; every process measures all."""
+        plain = self.dataset("train", True) if self.augment is None else self._examples("train", True, None)
+        start = time.monotonic()
+        lengths = measure(plain, self.preprocess, self.num_workers)
+        if self._place()[0] == 0:
+            log.info(
+                f"measured {len(lengths):,} training examples in {time.monotonic() - start:.1f} s for "
+                f"loader.max_tokens: {min(lengths)} to {max(lengths)} tokens, {sum(lengths):,} in all"
+            )
+        return lengths
+
+    @cached_property
     def weights(self) -> list[float] | None:
         """How often each training example is drawn; None where all are once.
 
@@ -114,6 +148,19 @@ class DataModule(L.LightningDataModule):
                 f"examples of {len(weights)} samples."
             )
         return weights
+
+    def first_batches(self) -> list[Batch]:
+        """A small one of the first training examples; of samples in parts with all modalities that there are."""
+        dataset, first, met = self.dataset("train", True), list[Any](), set[int]()
+        for index in range(min(MAX_FIRST, len(cast(Sized, dataset)))):
+            example: Any = dataset[Draw(0, index)]
+            kinds = {which for which, _ in example.get("parts", ())}
+            if len(first) < NUM_FIRST or not kinds <= met:
+                first.append(example)
+            met |= kinds
+            if len(first) >= NUM_FIRST and (not kinds or len(met) == len(self.preprocess)):
+                break
+        return [collate(first)]
 
     def train_dataloader(self) -> ResumableDataLoader:
         """Whole batches, shuffled each epoch (not under `overfit_batches`); goes on where a run stopped."""
@@ -136,29 +183,52 @@ class DataModule(L.LightningDataModule):
         Raises:
             ValueError: if the data has changed since.
         """
-        if state.get("data", "") != self.fingerprint and state and not self.source.allow_changed:
-            raise ValueError(
-                "the data is not what it was when this run was saved; start a new one with another "
-                "output=DIR, or go on with data.allow_changed=true."
-            )
+        if state:
+            self.check_unchanged(state.get("data", ""))
         self.restored = state or None
+
+    def check_unchanged(self, fingerprint: str, prefix: str = "") -> None:
+        """Raise where the data is not what it was, unless that is allowed; `prefix` is that of its keys."""
+        if fingerprint != self.fingerprint and not self.source.allow_changed:
+            raise ValueError(
+                f"the data{f' of {prefix}data' * bool(prefix)} is not what it was when this run was saved; "
+                f"start a new one with another output=DIR, or go on with {prefix}data.allow_changed=true."
+            )
 
     def _loader(self, split: str, training: bool, batch_size: int) -> ResumableDataLoader:
         dataset = self.dataset(split, training)
         trainer: Any = self.trainer  # Lightning's connectors set some of its attributes
-        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        budget = self.batching.max_tokens if training else None
+        sampler = self._budget(budget) if budget else self._order(dataset, training, batch_size)
+        limited = trainer and training and not self.in_mixture
+        options: dict[str, Any] = {"collate_fn": self.batching.collate(self.preprocess)}
+        if limited:
+            options |= {"limit": trainer.limit_train_batches, "repeat": trainer.overfit_batches > 0}
+        return ResumableDataLoader(dataset, sampler, self.num_workers, self.pin_memory, **options)
+
+    def _order(self, dataset: Dataset, training: bool, batch_size: int) -> ResumableBatchSampler:
         weights = self.weights if training else None
         starts = self._block_starts() if training else None
-        sampler = ResumableBatchSampler(
-            len(cast(Sized, dataset)),
-            batch_size,
-            self.seed,
-            training,
-            training,
-            rank,
-            world_size,
-            weights,
-            starts,
+        order = (self.seed, training, training, *self._place(), weights, starts)
+        return ResumableBatchSampler(len(cast(Sized, dataset)), batch_size, *order)
+
+    def _budget(self, max_tokens: int) -> TokenBudgetSampler:
+        return TokenBudgetSampler(self.lengths, max_tokens, self.batching.pack, self.seed, *self._place())
+
+    def _place(self) -> tuple[int, int]:
+        """Rank and number of processes."""
+        trainer: Any = self.trainer
+        return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+
+
+def _check_budget(batching: Batching, balanced: bool, source: Source) -> None:
+    if batching.max_tokens and balanced:
+        raise ValueError(
+            "loader.balanced=true draws examples with replacement, loader.max_tokens each of them once, in "
+            "batches planned before; choose one."
         )
-        limits = (trainer.limit_train_batches, trainer.overfit_batches > 0) if trainer and training else ()
-        return ResumableDataLoader(dataset, sampler, self.num_workers, self.pin_memory, *limits)
+    if batching.max_tokens and source.block:
+        raise ValueError(
+            "loader.max_tokens needs the length of every example, which data.streaming=true does not know; "
+            "take loader.batch_size."
+        )

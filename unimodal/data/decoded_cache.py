@@ -135,6 +135,8 @@ def open_cache(
 
 
 def _slot(field: str, preprocess: Any) -> tuple[int, ...] | None:
+    if field == "image" and callable(preprocess.image_size):  # each has a size of its own
+        return None
     if field == "image":
         return (3, *preprocess.image_size)
     if field == "video":

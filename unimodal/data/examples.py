@@ -1,12 +1,14 @@
 """Datasets of ready examples: augmented, preprocessed, labelled; without weights."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from unimodal.data.parts import part_tensors
 from unimodal.data.sampling import Draw, stable_seed
 from unimodal.types import IGNORED, Sample
 
@@ -40,22 +42,28 @@ class Examples(Dataset):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, draw: Draw) -> dict[str, Tensor]:
+    def __getitem__(self, draw: Draw) -> dict[str, Any]:
         sample = self.samples[draw.index]
-        label = None if self.target is None else self.target(sample)
-        example: dict[str, Tensor] = {}
-        for preprocess in self.preprocess.values():
-            example |= preprocess(self._augmented(sample, preprocess, draw))
+        change = partial(self._augmented, draw=draw)
+        seen = [] if "parts" in sample else [change(sample, one) for one in self.preprocess.values()]
+        moved = seen[-1] if seen else sample  # a mask moves with its image
+        label = None if self.target is None else self.target(moved)
+        example: dict[str, Any] = {}
+        if "parts" in sample:
+            example["parts"] = part_tensors(sample["parts"], self.preprocess, change)
+        else:
+            for preprocess, changed in zip(self.preprocess.values(), seen, strict=True):
+                example |= preprocess(changed)
         counted = draw.counted and sample.get("counted", True)
         if label is None:
             return example | {"counted": torch.tensor(counted)}
         return example | {"labels": label if counted else torch.full_like(label, IGNORED)}
 
-    def _augmented(self, sample: Sample, preprocess: Any, draw: Draw) -> Sample:
+    def _augmented(self, sample: Sample, preprocess: Any, place: int = 0, *, draw: Draw) -> Sample:
         if self.augment is None:
             return sample
         with torch.random.fork_rng(devices=[]):
-            again = (draw.repeat,) if draw.repeat else ()
+            again = (draw.repeat, place) if place else (draw.repeat,) if draw.repeat else ()
             torch.default_generator.manual_seed(stable_seed(self.seed, draw.epoch, draw.index, *again))
             return self.augment(sample, preprocess)
 

@@ -66,6 +66,10 @@ class Inspection(Dataset):
         where = samples.where(row) if isinstance(samples, RowSamples) else f"{split} sample {row}"
         try:
             sample = samples[row]
+            if "parts" in sample:
+                raise ValueError(
+                    "check-data does not look into samples in parts; training names those that are bad."
+                )
             sizes, warnings = _measure(sample, self.preprocess)
             fitted = sample
             for name, preprocess in self.preprocess.items():

@@ -1,12 +1,14 @@
 """A DataLoader that Lightning can save and restore exactly, in the middle of an epoch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
 from unimodal.data.collate import collate
 from unimodal.data.sampling import ResumableBatchSampler
+from unimodal.data.token_budget import TokenBudgetSampler
+from unimodal.types import Batch
 
 
 class ResumableDataLoader(DataLoader):
@@ -23,23 +25,25 @@ class ResumableDataLoader(DataLoader):
         pin_memory: for a faster copy to a GPU.
         limit: Lightning's `limit_train_batches`, a number or a share: a pass is over after so many batches.
         repeat: every pass is the first one again, as `overfit_batches` wants it.
+        collate_fn: from examples to a batch.
     """
 
     def __init__(
         self,
         dataset: Dataset,
-        sampler: ResumableBatchSampler,
+        sampler: ResumableBatchSampler | TokenBudgetSampler,
         num_workers: int = 0,
         pin_memory: bool = False,
         limit: int | float = 1.0,
         repeat: bool = False,
+        collate_fn: Callable[[list[dict[str, Any]]], Batch] = collate,
     ):
         super().__init__(
             dataset,
             batch_sampler=sampler,
             num_workers=num_workers,
             pin_memory=pin_memory,
-            collate_fn=collate,
+            collate_fn=collate_fn,
             persistent_workers=num_workers > 0,
         )
         self._order, self._repeat = sampler, repeat

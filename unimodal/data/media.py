@@ -11,6 +11,7 @@ from torchaudio.transforms import Resample
 
 from unimodal.data.decoding.audio import decode_audio
 from unimodal.data.decoding.images import decode_image
+from unimodal.data.decoding.masks import decode_mask
 from unimodal.data.decoding.resizing import resized
 from unimodal.data.decoding.texts import decode_text
 from unimodal.data.decoding.videos import decode_video
@@ -20,7 +21,7 @@ MAX_TERM = 1000  # of a ratio of two rates; beyond about its square the resampli
 
 
 def fit_image(sample: Sample, preprocess: Any) -> Sample:
-    """`image` as uint8 [3, H, W] of `preprocess.image_size` (bilinear, antialiased).
+    """`image` as uint8 [3, H, W] of `preprocess.image_size` (bilinear, antialiased), also a function of its own.
 
     Raises:
         BadSample: if it can not be decoded.
@@ -63,11 +64,22 @@ def fit_text(sample: Sample, preprocess: Any) -> Sample:
     return {**sample, "text": decode_text(sample["text"])}
 
 
+def fit_mask(sample: Sample, preprocess: Any) -> Sample:
+    """`mask` as uint8 [H, W] of `preprocess.image_size`, nearest values.
+
+    Raises:
+        BadSample: if it can not be decoded, or has a value of none of `preprocess.num_classes`.
+    """
+    mask = decode_mask(sample["mask"], preprocess.image_size, preprocess.num_classes)
+    return {**sample, "mask": mask}
+
+
 FIT: dict[str, Callable[[Sample, Any], Sample]] = {
     "image": fit_image,
     "video": fit_video,
     "audio": fit_audio,
     "text": fit_text,
+    "mask": fit_mask,
 }
 """By the sample's field; a field that is not here needs no fitting."""
 

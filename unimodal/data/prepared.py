@@ -8,6 +8,7 @@ from typing import Any
 from unimodal.data.decoded_cache import DecodedCache
 from unimodal.data.decoding.encoded import BadSample
 from unimodal.data.media import FIT
+from unimodal.data.parts import as_parts, fit_parts
 from unimodal.types import Sample
 
 MAX_SKIPPED = 0.01  # share of a split that may be skipped
@@ -27,6 +28,8 @@ class PreparedSamples(Sequence[Sample]):
         training: whether substitutes count.
         caches: of decoded media, by field.
         max_skipped: share that may be skipped.
+        allow_missing: samples may lack fields; each becomes the `parts` that it has, in the order of
+            `preprocess`.
     """
 
     def __init__(
@@ -37,12 +40,13 @@ class PreparedSamples(Sequence[Sample]):
         training: bool = True,
         caches: Mapping[str, DecodedCache] | None = None,
         max_skipped: float = MAX_SKIPPED,
+        allow_missing: bool = False,
     ):
         if on_bad_sample not in ("error", "skip"):
             raise ValueError(f"data.on_bad_sample={on_bad_sample} is neither error nor skip.")
         self.samples, self.preprocess = samples, preprocess
         self.on_bad_sample, self.training, self.caches = on_bad_sample, training, caches or {}
-        self.max_skipped = max_skipped
+        self.max_skipped, self.allow_missing = max_skipped, allow_missing
         self.skipped: set[int] = set()
 
     def __len__(self) -> int:
@@ -72,18 +76,25 @@ class PreparedSamples(Sequence[Sample]):
                 self._skip(index, error)
 
     def _fitted(self, index: int, sample: Sample) -> Sample:
+        if "parts" in sample:
+            return fit_parts(sample, self.preprocess)
         for field, preprocess in self.preprocess.items():
-            if field not in sample:
-                raise ValueError(
-                    f'the samples have no "{field}"; they have {", ".join(sample)}. '
-                    f"Choose modality={_modality(sample)}, or data that has {field}."
-                )
+            if sample.get(field) is None:
+                if self.allow_missing:
+                    continue
+                raise ValueError(self._lacks(field, sample))
             if field in self.caches:
                 fit = partial(_fit_field, field, sample, preprocess)
                 sample = sample | {field: self.caches[field].get(index, fit)}
             elif field in FIT:
                 sample = FIT[field](sample, preprocess)
-        return sample
+        return as_parts(sample, self.preprocess) if self.allow_missing else sample
+
+    def _lacks(self, field: str, sample: Sample) -> str:
+        knob = f"Choose modality={_modality(sample)}, or data that has {field}."
+        if self.preprocess.keys() & sample.keys():
+            knob = f"The model reads {', '.join(self.preprocess)}; data.allow_missing=true: one is enough."
+        return f'the samples have no "{field}"; they have {", ".join(sample)}. {knob}'
 
     def _skip(self, index: int, error: BadSample) -> None:
         if self.on_bad_sample == "error":

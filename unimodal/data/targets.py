@@ -18,6 +18,20 @@ def multilabel(source: Source) -> bool:
     return source.multilabel
 
 
+def region_names(source: Source) -> list[str]:
+    """The classes of what samples consist of: of pixels, words or stretches of sound.
+
+    Raises:
+        ValueError: if the data has none.
+    """
+    if not source.region_names:
+        raise ValueError(
+            "the data has no labels of pixels, words or stretches of sound; name their column with "
+            "data.columns.mask, data.columns.tags or data.columns.segments."
+        )
+    return list(source.region_names)
+
+
 def target_names(source: Source) -> list[str]:
     """The names of the numbers to predict.
 

@@ -8,13 +8,14 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
 from unimodal.data.prepared import PreparedSamples
 from unimodal.data.sources.base import Source
 
 EOS = "<|endoftext|>"
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 Vocabulary = dict[str, str]
 
 
@@ -25,9 +26,14 @@ def texts(source: Source) -> Iterator[str]:
         ValueError: if the samples have none.
     """
     samples = PreparedSamples(
-        source.split("train"), {"text": None}, source.on_bad_sample, max_skipped=source.max_skipped
+        source.split("train"),
+        {"text": None},
+        source.on_bad_sample,
+        max_skipped=source.max_skipped,
+        allow_missing=source.allow_missing,
     )
-    yield from (sample["text"] for sample in samples.good())
+    for sample in samples.good():
+        yield from (part["text"] for part in sample.get("parts", [sample]) if "text" in part)
 
 
 def byte_vocabulary(source: Source) -> Vocabulary:
@@ -59,6 +65,25 @@ def character_vocabulary(source: Source) -> Vocabulary:
     vocab = {token: i for i, token in enumerate([*fallback, *characters])}
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[], byte_fallback=True))
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    return _finish(tokenizer)
+
+
+def letter_vocabulary(source: Source, lower_case: bool = False) -> Vocabulary:
+    """The characters of the training texts and no more, for texts to be written rather than read.
+
+    Any other character becomes U+FFFD, so that a text that holds one can not be met by accident. Runs of
+    white space become one space.
+
+    Args:
+        source: whose training texts.
+        lower_case: write everything in lower case.
+    """
+    steps = [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+    normalizer = normalizers.Sequence([*steps, normalizers.Lowercase()] if lower_case else steps)
+    letters = set().union(*(normalizer.normalize_str(text) for text in texts(source))) - {UNKNOWN}
+    vocab = {token: i for i, token in enumerate([*sorted(letters), UNKNOWN])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[], unk_token=UNKNOWN))
+    tokenizer.normalizer, tokenizer.decoder = normalizer, decoders.Fuse()
     return _finish(tokenizer)
 
 

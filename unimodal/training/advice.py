@@ -22,7 +22,7 @@ def advise(
         node: the tokenizer's part of the config.
     """
     lines: list[str] = []
-    if "image" in preprocess and "height (pixels)" in sizes:
+    if "image_size" in node and "image" in preprocess and "height (pixels)" in sizes:
         lines += _pixels(sizes["height (pixels)"], preprocess["image"].image_size[0], node)
     if "video" in preprocess and "length (seconds)" in sizes:
         lines += _frames(sizes["length (seconds)"], preprocess["video"].num_frames, node)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unimodal.data.sources.inputs import Inputs
+from unimodal.training.mask_files import save_masks
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 VECTOR_FORMATS = (".npy", ".parquet", ".jsonl")
@@ -37,10 +38,14 @@ def output_path(output: str | None, inputs: Any, embeddings: bool) -> Path:
 def write(
     path: Path, inputs: Inputs, answers: Mapping[int, Any], errors: Mapping[int, str], embeddings: bool
 ) -> None:
-    """One row an input, in their order; those that could not be used have an error instead of an answer."""
+    """One row an input, in their order; those that could not be used have an error instead of an answer.
+
+    Masks become files beside it; lists stand in a csv as JSON.
+    """
     if path.suffix.lower() == ".npy":
         _write_vectors(path, inputs, answers, errors)
         return
+    answers = save_masks(path, inputs, answers)
     rows = [
         _row(index, inputs, answers.get(index), errors.get(index, ""), embeddings)
         for index in range(len(inputs))
@@ -56,7 +61,11 @@ def write(
         with open(path, "w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, names)
             writer.writeheader()
-            writer.writerows(full)
+            writer.writerows({name: _cell(value) for name, value in row.items()} for row in full)
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
 
 
 def _row(index: int, inputs: Inputs, answer: Any, error: str, embeddings: bool) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """From a config to the objects of a run. A complete config is plain data and says all that the model is."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,20 @@ import lightning as L
 from hydra.utils import get_object
 from torch import Tensor, nn
 
+from unimodal.backbone.transformer import Transformer
+from unimodal.data.batching import Batching
 from unimodal.data.datamodule import DataModule
+from unimodal.data.joint_datamodule import JointDataModule
 from unimodal.data.sources.base import Source
+from unimodal.data.sources.joint import JointSource
 from unimodal.model import Unimodal
 from unimodal.tasks.base import Task
+from unimodal.tasks.joint import Joint
+from unimodal.tasks.learner import Learner
 from unimodal.training.finetune.base import FineTuning
 from unimodal.training.finetune.full import Full
 from unimodal.training.hardware import best_precision
+from unimodal.training.mix import views
 
 Config = dict[str, Any]
 KEYWORDS = ("_target_", "_partial_", "_args_", "_convert_", "_recursive_")
@@ -55,13 +63,17 @@ def _made(value: Any) -> Any:
 
 
 def make_source(config: Config) -> Source:
-    """The data that the config names.
+    """The data that the config names, in joint training that of each source.
 
     Raises:
         ValueError: if it names none.
     """
+    if sources := views(config):
+        return JointSource({name: make_source(view) for name, view in sources.items()})
     if not config.get("data"):
-        raise ValueError("no data is chosen; set data=NAME.")
+        raise ValueError(
+            "no data is chosen; set data=NAME, or in joint training +source@mix.NAME=image (or audio, ...)."
+        )
     missing = next((key for key, value in config["data"].items() if value == "???"), None)
     if missing:
         raise ValueError(f"data.{missing} is not set; set data.{missing}=... to where your data is.")
@@ -74,11 +86,19 @@ def complete(config: Config, source: Source) -> Config:
     In a tokenizer's or task's yaml an argument may be a function of the data, a node with `_partial_: true`.
     It is called with the source, and its plain result takes its place. What comes out needs no data any more.
     """
+    if isinstance(source, JointSource):
+        return config | {"mix": {name: _completed(config, name, source) for name in source.sources}}
     filled = dict(config)
     for section in MODEL_SECTIONS:
         filled[section] = _filled(config[section], source)
     beside = (config.get("beside") or {}).items()
     return filled | {"beside": {name: _filled(node, source) for name, node in beside}}
+
+
+def _completed(config: Config, name: str, source: JointSource) -> Config:
+    """One node of the mix, with what its own source knows."""
+    node, view = config["mix"][name], complete(views(config)[name], source.sources[name])
+    return node | {section: view[section] for section in (*MODEL_SECTIONS, "beside")}
 
 
 def _filled(node: Mapping[str, Any], source: Source) -> Config:
@@ -90,8 +110,22 @@ def _ask(value: Any, source: Source) -> Any:
     return make(value)(source) if asks else value
 
 
-def make_task(config: Config) -> Task:
+def make_learner(config: Config) -> Learner:
+    """The task of a complete config, or those of its sources, freshly initialised."""
+    sources = views(config)
+    if not sources:
+        return make_task(config)
+    shared = make(config["backbone"]) if config["share"] == "backbone" else None
+    tasks = {name: make_task(view, shared) for name, view in sources.items()}
+    return Joint(tasks, {name: node["loss_weight"] for name, node in config["mix"].items()})
+
+
+def make_task(config: Config, backbone: Transformer | None = None) -> Task:
     """Tokenizers, backbone and task of a complete config, freshly initialised.
+
+    Args:
+        config: of a single run.
+        backbone: to be shared, instead of one of its own.
 
     Raises:
         ValueError: if two tokenizers read the same field.
@@ -100,7 +134,7 @@ def make_task(config: Config) -> Task:
     tokenizers = {tokenizer.preprocess.field: tokenizer for tokenizer in made}
     if len(tokenizers) < len(made):
         raise ValueError(f"two tokenizers read the same; a model of several has {', '.join(tokenizers)}.")
-    return make(config["task"], model=Unimodal(tokenizers, make(config["backbone"])))
+    return make(config["task"], model=Unimodal(tokenizers, backbone or make(config["backbone"])))
 
 
 def tokenizer_nodes(config: Config) -> list[Config]:
@@ -115,14 +149,22 @@ def make_finetuning(config: Config) -> FineTuning:
 
 
 def restore_task(saved: Config, weights: Mapping[str, Tensor], merged: bool = False) -> Task:
-    """The trained task of a checkpoint, from what `checkpoints.load` returns.
+    """The trained task of a single run, or of one source of joint training; as `restore`."""
+    task = restore(saved, weights, merged)
+    if not isinstance(task, Task):
+        raise ValueError(f"the checkpoint holds several tasks; choose one of {', '.join(saved['mix'])}.")
+    return task
+
+
+def restore(saved: Config, weights: Mapping[str, Tensor], merged: bool = False) -> Learner:
+    """What a checkpoint had learned, from what `checkpoints.load` returns.
 
     Args:
         saved: its config.
         weights: its state dict.
         merged: fold adapters (LoRA) into plain weights; the outputs then differ by rounding.
     """
-    task, finetuning = make_task(saved), make_finetuning(saved)
+    task, finetuning = make_learner(saved), make_finetuning(saved)
     finetuning.inject(task)
     task.load_state_dict(weights)
     if merged:
@@ -130,21 +172,39 @@ def restore_task(saved: Config, weights: Mapping[str, Tensor], merged: bool = Fa
     return task
 
 
+def make_datamodules(
+    config: Config, source: Source, learner: Learner, eval_split: str = "val"
+) -> DataModule | JointDataModule:
+    """The loaders of a single run, or the mixture of those of all sources."""
+    if isinstance(learner, Task):
+        return make_datamodule(config, source, learner, eval_split)
+    assert isinstance(source, JointSource) and isinstance(learner, Joint)
+    modules = {
+        name: make_datamodule(view, source.sources[name], learner.by_source[name], eval_split)
+        for name, view in views(config).items()
+    }
+    weights = {name: float(node["weight"]) for name, node in config["mix"].items()}
+    several = config["batches"] == "several"
+    return JointDataModule(source, modules, weights, config["temperature"], several, config["seed"])
+
+
 def make_datamodule(config: Config, source: Source, task: Task, eval_split: str = "val") -> DataModule:
     """The loaders that fit the task and its tokenizers."""
     augment = make(config["augment"]) if config.get("augment") else None
+    lengths = {field.name for field in fields(Batching)}
     return DataModule(
         source,
         task.examples,
         task.preprocess,
         augment,
-        **config["loader"],
+        **{key: value for key, value in config["loader"].items() if key not in lengths},
+        batching=Batching(**{key: value for key, value in config["loader"].items() if key in lengths}),
         seed=config["seed"],
         eval_split=eval_split,
     )
 
 
-def make_callbacks(config: Config, task: Task) -> list[L.Callback]:
+def make_callbacks(config: Config, task: Learner) -> list[L.Callback]:
     """The callbacks that the config names; a `monitor` that is left open is the task's."""
     nodes = [dict(node) for node in (config.get("callbacks") or {}).values() if node]
     for node in nodes:
@@ -159,8 +219,7 @@ def make_trainer(config: Config, output: Path, **known: Any) -> L.Trainer:
     node = dict(config["trainer"])
     if node["precision"] == "auto":
         node["precision"] = best_precision(node["accelerator"])
-    if node["strategy"] == "auto":
-        node.pop("strategy")
+    node["strategy"] = _strategy(node, bool(config.get("mix") or config.get("beside")))
     if not node.get("max_epochs") and node["max_steps"] < 0 and not node.get("max_time"):
         raise ValueError("the run would never end; set trainer.max_epochs or trainer.max_steps.")
     defaults = {
@@ -171,13 +230,21 @@ def make_trainer(config: Config, output: Path, **known: Any) -> L.Trainer:
     return make(node, **defaults, **known)
 
 
-def compile_blocks(task: Task) -> None:
+def _strategy(node: Config, parts_rest: bool) -> Any:
+    """DDP waits for every gradient unless it is told that a step may leave some parts of the model alone."""
+    strategy = node["strategy"]
+    if strategy == "auto" and node["devices"] != 1 and parts_rest:
+        strategy = "ddp"
+    return "ddp_find_unused_parameters_true" if strategy == "ddp" and parts_rest else strategy
+
+
+def compile_blocks(task: Learner) -> None:
     """torch.compile each block in place, which keeps the names in the checkpoint clean."""
     blocks: list[nn.Module] = [block for backbone in task.backbones for block in backbone.blocks]
     for block in blocks:
         block.compile()
 
 
-def num_parameters(module: nn.Module) -> int:
-    """All parameters, shared ones once."""
-    return sum(p.numel() for p in module.parameters())
+def num_parameters(learner: Learner) -> int:
+    """Of tokenizers and backbones, shared ones once; heads do not count."""
+    return sum(p.numel() for p in nn.ModuleList(learner.models).parameters())

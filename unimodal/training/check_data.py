@@ -17,6 +17,7 @@ from unimodal.data.sources.row_source import RowSource
 from unimodal.training import build
 from unimodal.training.advice import advise
 from unimodal.training.console import progress, say
+from unimodal.training.mix import views
 from unimodal.training.survey import Survey, class_remarks, count_lines, histogram
 from unimodal.types import Sample
 
@@ -27,9 +28,21 @@ NUM_CELLS, BATCH, LISTED = 48, 32, 50
 def check_data(config: build.Config, output: Path) -> bool:
     """Look at every sample; prints and writes what was found. Returns whether the data can be trained on.
 
+    The sources of joint training are looked at one by one, each into a folder of its own.
+
     Raises:
         ValueError: if the data can not even be read.
     """
+    if not config.get("mix"):
+        return _check(config, output)
+    good = True
+    for name, view in views(config).items():
+        say(f"mix.{name}:")
+        good = _check(view, output / name) and good
+    return good
+
+
+def _check(config: build.Config, output: Path) -> bool:
     strict = {"on_bad_sample": "error"} if "on_bad_sample" in config["data"] else {}
     source = build.make_source(config | {"data": config["data"] | strict})
     survey = Survey()
@@ -38,9 +51,9 @@ def check_data(config: build.Config, output: Path) -> bool:
         source.on_bad_sample, source.max_skipped = "skip", 1.0
     for line in source.describe():
         say(line)
-    tokenizer = _tokenizer(config, source, survey)
+    tokenizer, masks = _tokenizer(config, source, survey)
     preprocess = {tokenizer.preprocess.field: tokenizer.preprocess}
-    found, labels, cells = _inspect(config, source, tokenizer, survey)
+    found, labels, cells = _inspect(config, source, tokenizer, preprocess | masks, survey)
     leaks, contradictions, repetitions = repeated(found, labels)
     survey.warnings += [*contradictions, *leaks, *class_remarks(survey.counts), *repetitions]
     survey.advice += advise(survey.sizes, survey.tokens, preprocess, config["tokenizer"])
@@ -54,22 +67,23 @@ def check_data(config: build.Config, output: Path) -> bool:
     return not survey.errors
 
 
-def _tokenizer(config: build.Config, source: Source, survey: Survey) -> Any:
-    """The tokenizer; a task that does not fit the data is an error like any other."""
+def _tokenizer(config: build.Config, source: Source, survey: Survey) -> tuple[Any, dict[str, Any]]:
+    """The tokenizer, and how masks are read; a task that does not fit the data is an error like any other."""
     try:
         complete = build.complete(config, source)
-        return build.make_task(complete).model.tokenizers[build.make(complete["tokenizer"]).preprocess.field]
+        task, field = build.make_task(complete), build.make(complete["tokenizer"]).preprocess.field
+        return task.model.tokenizers[field], {k: p for k, p in task.preprocess.items() if k == "mask"}
     except ValueError as error:
         tokenizer = build.make(build.complete(config | {"task": {}}, source)["tokenizer"])
         survey.errors.append(str(error))
-        return tokenizer
+        return tokenizer, {}
 
 
 def _inspect(
-    config: build.Config, source: Source, tokenizer: Any, survey: Survey
+    config: build.Config, source: Source, tokenizer: Any, preprocess: Mapping[str, Any], survey: Survey
 ) -> tuple[list[Inspected], list[Any], list[Cell]]:
     """Every sample once; returns those that can be used, their labels, and some to draw."""
-    inspection = Inspection(source, {tokenizer.preprocess.field: tokenizer.preprocess})
+    inspection = Inspection(source, preprocess)
     a_class = NUM_CELLS // max(min(len(source.class_names), NUM_CELLS), 1)
     found, labels, batch = list[Inspected](), list[Any](), list[Any]()
     shown: dict[str, list[Cell]] = defaultdict(list)

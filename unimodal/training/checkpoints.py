@@ -13,10 +13,12 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 
 from unimodal.training import distributed_checkpoint as sharded
 from unimodal.training.build import Config
+from unimodal.training.mix import views, weights_of
 
 FORMAT = 1
 BUILT = ("backbone", "tokenizer", "task", "data")  # the sections that anything is built from
 PLAIN = ("seed", "loader")
+JOINT = ("mix", "share", "batches", "temperature")  # old checkpoints do not have them
 BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
 
 
@@ -84,12 +86,38 @@ def load(path: str | Path, config_dirs: Iterable[Path] = ()) -> tuple[Config, di
         )
     config = {key: saved["config"][key] for key in (*BUILT, *PLAIN)}  # what is not checked does not get out
     config["beside"] = saved["config"].get("beside") or {}
+    config |= {key: saved["config"].get(key) for key in JOINT}
     config["finetune"] = saved["config"].get("finetune")  # old checkpoints do not have it
     config["command"] = str(saved["config"].get("command") or "")
     trainer = saved["config"]["trainer"]
     config["limit_val_batches"] = trainer["overfit_batches"] or trainer["limit_val_batches"]
     check_targets(config, config_dirs, file)
     return config, content["state_dict"]
+
+
+def of_source(
+    saved: Config, weights: dict[str, torch.Tensor], source: str | None, key: str = "only"
+) -> tuple[Config, dict[str, torch.Tensor]]:
+    """One source of a joint run as a run of its own; a single run as it is.
+
+    Args:
+        saved: what `load` gave.
+        weights: likewise.
+        source: its name.
+        key: with which the user says it.
+
+    Raises:
+        ValueError: if the run has no such source, or has several and none is named.
+    """
+    sources = views(saved)
+    if not sources and source:
+        raise ValueError(f"{key}={source}: the checkpoint is not of joint training, it has one source.")
+    if not sources:
+        return saved, weights
+    if source not in sources:
+        wanted = f"{key}={source} is not one of" if source else f"choose one with {key}="
+        raise ValueError(f"the checkpoint is of joint training; {wanted}: {', '.join(sources)}.")
+    return sources[source], weights_of(source, weights)
 
 
 def steps_before(last: Path, trainer: Trainer) -> int:

@@ -7,8 +7,11 @@ from typing import Any
 
 import lightning as L
 
+from unimodal.data.sources.base import Source, class_names
+from unimodal.tasks.base import Task
 from unimodal.training import build, checkpoints
 from unimodal.training.console import say, table
+from unimodal.training.decoding import with_decoding
 from unimodal.training.train import quiet_known_warnings
 
 
@@ -19,15 +22,20 @@ def evaluate(config: build.Config, config_dirs: Iterable[Path] = ()) -> dict[str
     """
     quiet_known_warnings()
     saved, weights = checkpoints.load(config["checkpoint"], config_dirs)
-    saved = _with_changes(saved, config)
+    if config["only"] or config["data"]:
+        saved, weights = checkpoints.of_source(saved, weights, config["only"])
+    saved = with_decoding(_with_changes(saved, config), config["decoding"])
     L.seed_everything(saved["seed"], workers=True, verbose=False)
     source = build.make_source(saved)
-    task = build.restore_task(saved, weights)
-    datamodule = build.make_datamodule(saved, source, task, eval_split=config["split"])
+    task = build.restore(saved, weights)
+    if config["zero_shot"]:
+        task = _zero_shot(build.restore_task(saved, weights), source, config)
+    datamodule = build.make_datamodules(saved, source, task, eval_split=config["split"])
     trainer = build.make_trainer(
         saved, Path.cwd(), logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
-    [figures] = trainer.validate(task, datamodule=datamodule, verbose=False)
+    validated = trainer.validate(task, datamodule=datamodule, verbose=False)
+    figures = {name: value for result in validated for name, value in result.items()}
     named = {name.replace("val/", f"{config['split']}/", 1): value for name, value in figures.items()}
     rows = {"checkpoint": str(checkpoints.find(config["checkpoint"]))}
     say(table(rows | {name: f"{value:.6g}" for name, value in named.items()}))
@@ -36,13 +44,25 @@ def evaluate(config: build.Config, config_dirs: Iterable[Path] = ()) -> dict[str
     return named
 
 
+def _zero_shot(task: Task, source: Source, config: build.Config) -> Task:
+    """A classifier of the data's classes by their names."""
+    names = class_names(source)
+    if source.multilabel:
+        raise ValueError("zero_shot=true tells one class a sample; these samples have several.")
+    called = config["class_names"] or names
+    if len(called) != len(names):
+        raise ValueError(f"class_names has {len(called)} names; the data has {len(names)} classes: {names}.")
+    return task.zero_shot(called, config["templates"])
+
+
 def _with_changes(saved: build.Config, config: build.Config) -> build.Config:
     """The run's config, with what evaluate.yaml changes."""
-    loader = saved["loader"] | {key: value for key, value in config["loader"].items() if value is not None}
+    asked = {key: value for key, value in config["loader"].items() if value is not None}
+    mix = {name: node | {"loader": node["loader"] | asked} for name, node in (saved["mix"] or {}).items()}
     trainer = dict(config["trainer"])
     if trainer["limit_val_batches"] is None:
         trainer["limit_val_batches"] = saved["limit_val_batches"]
-    changed = saved | {"loader": loader, "trainer": trainer}
+    changed = saved | {"mix": mix, "loader": saved["loader"] | asked, "trainer": trainer}
     return changed | ({"data": _measured_alike(config["data"], saved)} if config["data"] else {})
 
 
@@ -54,7 +74,8 @@ def _measured_alike(data: Mapping[str, Any], saved: build.Config) -> dict[str, A
     if "labels" not in data:
         return dict(data)
     task = saved["task"]
-    kind = "multilabel" if task.get("multilabel") else "class" if task.get("class_names") else "number"
+    kinds = {"multilabel": "multilabel", "class_names": "class", "target_names": "number"}
+    kind = next((kind for key, kind in kinds.items() if task.get(key)), "auto")
     labels = data["labels"] | ({"kind": kind} if data["labels"]["kind"] == "auto" else {})
     if task.get("class_names") and not labels["class_names"]:
         labels |= {"class_names": task["class_names"]}

@@ -1,22 +1,27 @@
 """`unimodal predict`: what a trained model says of new files, and its vectors."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from unimodal.data.collate import collate
 from unimodal.data.decoding.encoded import BadSample
 from unimodal.data.media import FIT
+from unimodal.data.parts import as_parts, fit_parts, part_tensors
 from unimodal.data.sources.inputs import Inputs, read_inputs
 from unimodal.tasks.base import Task
 from unimodal.training import answers, build, checkpoints
 from unimodal.training.console import progress, say
+from unimodal.training.decoding import with_decoding
 from unimodal.training.train import quiet_known_warnings
+from unimodal.types import Sample
 
 SHOWN = 20  # bad inputs on the console; the output names all
+NEW_TOKENS = 64  # of a text that a language model continues
 
 
 def predict(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
@@ -29,15 +34,16 @@ def predict(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
     """
     quiet_known_warnings()
     saved, weights = checkpoints.load(config["checkpoint"], config_dirs)
+    saved, weights = checkpoints.of_source(saved, weights, config["only"])
     L.seed_everything(config["seed"], workers=True, verbose=False)
+    known = {key: config[key] for key in ("max_new_tokens", "seed") if "decoding" in saved["task"]}
+    saved = with_decoding(saved, config["decoding"] | known)
     task = build.restore_task(saved, weights, merged=True)
-    if len(task.model.tokenizers) > 1:
-        fields = ", ".join(task.model.tokenizers)
-        raise ValueError(f"predict reads one modality; this model reads {fields} together.")
-    [(field, tokenizer)] = task.model.tokenizers.items()
-    inputs = _inputs(config, field)
+    if config["class_names"]:
+        task = task.zero_shot(config["class_names"], config["templates"])
+    inputs, asked = _inputs(config, task)
     output = answers.output_path(config["output"], config["inputs"], config["embeddings"])
-    rows, errors = _ask(config, task, inputs, field, tokenizer.preprocess)
+    rows, errors = _ask(config, task, inputs, asked)
     answers.write(output, inputs, rows, errors, config["embeddings"])
     for error in [*inputs.problems, *errors.values()][:SHOWN]:
         say(f"  left out: {error}")
@@ -50,22 +56,43 @@ def predict(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
     return output
 
 
-def _inputs(config: build.Config, field: str) -> Inputs:
+def _inputs(config: build.Config, task: Task) -> tuple[Inputs, dict[str, Any]]:
+    """What is asked about, and by field what is done to it: all that the task asks, or one that is there."""
     if not config["inputs"]:
         raise ValueError("nothing is asked; set inputs=FILE, a folder, a table or a glob.")
-    return read_inputs(config["inputs"], field, config["columns"], config["allow_outside_root"])
+    if not task.separate:
+        return _read(config, task.asks, task.asked.keys() - set(task.asks)), task.asked
+    fields = sorted(task.asks, key=lambda field: field == "text")  # any file may be text
+    errors = []
+    for field in fields:
+        try:
+            return _read(config, [field]), {field: task.asked[field]}
+        except ValueError as error:
+            errors.append(error)
+    raise ValueError(" ".join(str(error) for error in errors))
+
+
+def _read(config: build.Config, fields: Sequence[str], optional: Collection[str] = ()) -> Inputs:
+    return read_inputs(
+        config["inputs"],
+        fields,
+        config["columns"],
+        config["allow_outside_root"],
+        optional,
+        config["allow_missing"],
+    )
 
 
 def _ask(
-    config: build.Config, task: Task, inputs: Inputs, field: str, preprocess: Any
+    config: build.Config, task: Task, inputs: Inputs, asked: Mapping[str, Any]
 ) -> tuple[dict[int, Any], dict[int, str]]:
     """Answers and errors, by the input's index."""
     node = dict(config["trainer"])
     trainer = build.make_trainer(
         {"trainer": node}, Path.cwd(), logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
-    asker = _Asker(task, config["top_k"], config["embeddings"], config["max_new_tokens"])
-    dataset = _Asked(inputs, field, preprocess, generate=asker.generates)
+    asker = _Asker(task, config["top_k"], config["embeddings"], config["max_new_tokens"] or NEW_TOKENS)
+    dataset = _Asked(inputs, asked, asker.generates, config["allow_missing"])
     loader = DataLoader(
         dataset,
         config["loader"]["batch_size"],
@@ -81,8 +108,9 @@ def _ask(
 class _Asked(Dataset):
     """Each input as (index, tensors or prompt, error)."""
 
-    def __init__(self, inputs: Inputs, field: str, preprocess: Any, generate: bool):
-        self.inputs, self.field, self.preprocess, self.generate = inputs, field, preprocess, generate
+    def __init__(self, inputs: Inputs, preprocess: Mapping[str, Any], generate: bool, allow_missing: bool):
+        self.inputs, self.preprocess, self.generate = inputs, dict(preprocess), generate
+        self.allow_missing = allow_missing
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -90,10 +118,20 @@ class _Asked(Dataset):
     def __getitem__(self, index: int) -> tuple[int, Any, str]:
         try:
             sample = self.inputs[index]
-            fitted = FIT[self.field](sample, self.preprocess) if self.field in FIT else sample
-            return index, fitted["text"] if self.generate else self.preprocess(fitted), ""
+            if self.allow_missing and "parts" not in sample:
+                sample = as_parts(sample, self.preprocess)
+            if "parts" in sample:
+                parts = fit_parts(sample, self.preprocess)["parts"]
+                return index, {"parts": part_tensors(parts, self.preprocess)}, ""
+            for field, preprocess in self.preprocess.items():
+                sample = FIT[field](sample, preprocess) if field in FIT else sample
+            return index, sample["text"] if self.generate else self._tensors(sample), ""
         except BadSample as error:
             return index, None, str(error)
+
+    def _tensors(self, sample: Sample) -> dict[str, Tensor]:
+        made = [preprocess(sample) for preprocess in self.preprocess.values()]
+        return {key: tensor for tensors in made for key, tensor in tensors.items()}
 
 
 def _batch(asked: Sequence[tuple[int, Any, str]]) -> dict[str, Any]:

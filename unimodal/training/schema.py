@@ -16,6 +16,9 @@ class LoaderConfig:
     num_workers: int = 0
     pin_memory: bool = False
     balanced: bool = False
+    max_tokens: int | None = None
+    pack: bool = False
+    max_row_tokens: int | None = None
 
 
 @dataclass
@@ -37,6 +40,10 @@ class TrainConfig:
     pretrained: Any = None
     keep_head: bool = False
     beside: Any = None
+    mix: Any = None
+    share: str = "backbone"
+    batches: str = "one_source"
+    temperature: float = 1.0
     finetune: Any = None
     trainer: Any = None
     callbacks: Any = None
@@ -52,13 +59,36 @@ class EvaluateLoaderConfig:
 
 
 @dataclass
+class PredictDecodingConfig:
+    """How a captioner writes; None: as in the run."""
+
+    num_beams: int | None = None
+    length_penalty: float | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+
+
+@dataclass
+class EvaluateDecodingConfig(PredictDecodingConfig):
+    """Predict has the length at the top level, where it is that of a language model too."""
+
+    max_new_tokens: int | None = None
+
+
+@dataclass
 class EvaluateConfig:
     """The top level of evaluate.yaml."""
 
     checkpoint: str = MISSING
+    only: str | None = None
     split: str = "val"
+    zero_shot: bool = False
+    class_names: list[str] | None = None
+    templates: list[str] | None = None
     output: str | None = None
     loader: EvaluateLoaderConfig = field(default_factory=EvaluateLoaderConfig)
+    decoding: EvaluateDecodingConfig = field(default_factory=EvaluateDecodingConfig)
     data: Any = None
     trainer: Any = None
 
@@ -68,13 +98,18 @@ class PredictConfig:
     """The top level of predict.yaml."""
 
     checkpoint: str = MISSING
+    only: str | None = None
     inputs: Any = MISSING
     output: str | None = None
     embeddings: bool = False
     top_k: int = 3
-    max_new_tokens: int = 64
+    class_names: list[str] | None = None
+    templates: list[str] | None = None
+    max_new_tokens: int | None = None
+    decoding: PredictDecodingConfig = field(default_factory=PredictDecodingConfig)
     seed: int = 0
     allow_outside_root: bool = False
+    allow_missing: bool = False
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     columns: Any = None
     trainer: Any = None

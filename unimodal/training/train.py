@@ -13,7 +13,8 @@ import yaml
 from lightning.pytorch.loggers import Logger
 
 from unimodal.data.datamodule import DataModule
-from unimodal.tasks.base import Task
+from unimodal.data.joint_datamodule import JointDataModule
+from unimodal.tasks.learner import Learner
 from unimodal.training import build, checkpoints
 from unimodal.training.callbacks.progress import ProgressBar, ProgressLines
 from unimodal.training.callbacks.throughput import Throughput
@@ -22,6 +23,9 @@ from unimodal.training.finetune.base import FineTuning
 from unimodal.training.metrics_csv import MetricsCSV
 from unimodal.training.optimization import Optimization, Pace, count_steps
 from unimodal.training.pretrained.start import make_start
+from unimodal.training.unused import hold
+
+Data = DataModule | JointDataModule
 
 
 def train(config: build.Config, output: Path, config_dirs: Iterable[Path] = ()) -> dict[str, Any]:
@@ -45,11 +49,12 @@ def train(config: build.Config, output: Path, config_dirs: Iterable[Path] = ()) 
     for line in source.describe():
         say(line)
     complete, task, finetuning = make_start(config, source, last, config_dirs)
-    datamodule = build.make_datamodule(complete, source, task)
+    datamodule = build.make_datamodules(complete, source, task)
     trainer = _make_trainer(complete, task, output)
     datamodule.trainer = trainer
-    depth = len(task.model.backbone.blocks)
+    depth = len(task.backbones[0].blocks)
     task.optimization = _make_optimization(complete, datamodule, trainer, finetuning, depth)
+    hold(task, complete, datamodule, trainer.world_size)
     if config["compile"]:
         build.compile_blocks(task)
     if trainer.is_global_zero:
@@ -58,7 +63,7 @@ def train(config: build.Config, output: Path, config_dirs: Iterable[Path] = ()) 
     _resume_metrics(trainer, last)
     trainer.fit(task, datamodule=datamodule, ckpt_path=last, weights_only=True)
     figures = _final_figures(trainer, task, datamodule, output)
-    figures |= {"parameters": build.num_parameters(task.model), "seconds": round(time.monotonic() - start, 1)}
+    figures |= {"parameters": build.num_parameters(task), "seconds": round(time.monotonic() - start, 1)}
     if trainer.is_global_zero:
         (output / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     _report(config, figures, output)
@@ -92,7 +97,7 @@ def quiet_known_warnings() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _make_trainer(config: build.Config, task: Task, output: Path) -> L.Trainer:
+def _make_trainer(config: build.Config, task: Learner, output: Path) -> L.Trainer:
     terminal = is_terminal()
     progress = ProgressBar() if terminal else ProgressLines()
     callbacks = [*build.make_callbacks(config, task), checkpoints.SaveConfig(config), progress]
@@ -103,7 +108,7 @@ def _make_trainer(config: build.Config, task: Task, output: Path) -> L.Trainer:
 
 
 def _make_optimization(
-    config: build.Config, datamodule: DataModule, trainer: L.Trainer, finetuning: FineTuning, depth: int
+    config: build.Config, datamodule: Data, trainer: L.Trainer, finetuning: FineTuning, depth: int
 ) -> Optimization:
     node, batches = config["trainer"], len(datamodule.train_dataloader())
     limit = node["overfit_batches"] or node["limit_train_batches"]
@@ -131,7 +136,7 @@ def _resume_metrics(trainer: L.Trainer, last: Path | None) -> None:
             logger.resume(step)
 
 
-def _final_figures(trainer: L.Trainer, task: Task, datamodule: DataModule, output: Path) -> dict[str, Any]:
+def _final_figures(trainer: L.Trainer, task: Learner, datamodule: Data, output: Path) -> dict[str, Any]:
     """The figures of the best checkpoint, which is what a run folder stands for."""
     best = output / checkpoints.BEST
     steps, epochs = trainer.global_step, trainer.current_epoch
@@ -152,12 +157,14 @@ def _final_figures(trainer: L.Trainer, task: Task, datamodule: DataModule, outpu
     return figures | {"steps": steps, "epochs": epochs}
 
 
-def _test_figures(trainer: L.Trainer, task: Task, datamodule: DataModule) -> dict[str, Any]:
+def _test_figures(trainer: L.Trainer, task: Learner, datamodule: Data) -> dict[str, Any]:
     """Of the same weights on the test part, which chose nothing; not logged, for it comes only once."""
     datamodule.eval_split, loggers, trainer.loggers = "test", trainer.loggers, []
-    [figures] = trainer.validate(task, datamodule=datamodule, verbose=False)
+    validated = trainer.validate(task, datamodule=datamodule, verbose=False)
     datamodule.eval_split, trainer.loggers = "val", loggers
-    return {name.replace("val/", "test/", 1): value for name, value in figures.items()}
+    return {
+        name.replace("val/", "test/", 1): value for result in validated for name, value in result.items()
+    }
 
 
 def _write_config(config: build.Config, output: Path) -> None:
@@ -166,6 +173,8 @@ def _write_config(config: build.Config, output: Path) -> None:
 
 
 def _what(config: build.Config) -> str:
+    if config.get("mix"):
+        return f"{', '.join(config['mix'])} jointly"
     tokenizer, task, data = (
         config[key]["_target_"].rpartition(".")[2] for key in ("tokenizer", "task", "data")
     )

@@ -1,6 +1,6 @@
 import pytest
 
-from unimodal.data.sources.splits import SplitNames, make_val
+from unimodal.data.sources.splits import SplitNames, make_val, share_of
 
 
 @pytest.mark.parametrize(
@@ -96,3 +96,18 @@ def test_no_class_goes_to_val_as_a_whole_with_several_classes_a_sample():
 def test_the_share_must_leave_both_sides(fraction):
     with pytest.raises(ValueError, match=f"data.val_fraction={fraction}"):
         make_val(["a"], [["x"]], fraction)
+
+
+def test_a_smaller_share_is_part_of_a_larger_one():
+    keys = [f"row {i}" for i in range(2000)]
+    some, more = share_of(keys, 0.1), share_of(keys, 0.4)
+    assert all(b for a, b in zip(some, more, strict=True) if a)
+    assert 150 < sum(some) < 250 and 700 < sum(more) < 900
+    assert all(share_of(keys, 1.0)) and share_of(keys, 0.1, seed=1) != some
+
+
+def test_the_share_does_not_depend_on_what_went_to_val():
+    keys = [f"row {i}" for i in range(4000)]
+    val = make_val(keys, [["a"]] * len(keys), 0.5)
+    kept = [key for key, held in zip(keys, val, strict=True) if not held]
+    assert 0.17 < sum(share_of(kept, 0.2)) / len(kept) < 0.23

@@ -5,7 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from unimodal.data.sources.table import TableSource
-from unimodal.data.sources.tables import JoinedRows, read_table
+from unimodal.data.sources.joined import JoinedRows
+from unimodal.data.sources.tables import read_table
 
 TEXTS = [f"this is number {i}" for i in range(20)]
 

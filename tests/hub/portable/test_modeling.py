@@ -185,6 +185,19 @@ def test_videos_have_two_names(run, load):
     assert torch.equal(model(**inputs).logits, model(pixel_values_videos=inputs["pixel_values"]).logits)
 
 
+@torch.no_grad()
+def test_a_joint_model_takes_parts_in_any_order(run, load):
+    """The same items, image, text and audio of two samples, the second backwards."""
+    model, made = load("joint"), run("joint")
+    plain = {key: made.inputs[key][:2] for key in ("pixel_values", "input_ids")}
+    plain["input_values"] = made.inputs["input_values"][:2, :300]
+    parts = torch.tensor([[0, 1, 2], [2, 1, 0]])
+    given = model(**plain, parts=parts).logits
+    torch.testing.assert_close(given, made.task.outputs({**plain, "parts": parts}), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(given[:1], model(**plain).logits[:1], atol=1e-5, rtol=1e-5)
+    assert (given[1] - model(**plain).logits[1]).abs().max() > 1e-4
+
+
 def test_any_of_a_joint_models_modalities_is_enough(run, load):
     model, inputs = load("joint"), run("joint").inputs
     assert model(pixel_values=inputs["pixel_values"]).logits.shape == (3, 3)

@@ -14,6 +14,7 @@ from torch import Tensor
 from unimodal.data.decoding.encoded import Encoded
 from unimodal.data.decoding.faults import guarded, warn_once, why
 from unimodal.data.decoding.forms import as_picture, encoded
+from unimodal.data.decoding.resizing import Size
 from unimodal.data.decoding.rgb import to_rgb
 from unimodal.data.decoding.sniffing import IMAGE
 
@@ -34,7 +35,7 @@ class ImageFacts:
 def decode_image(
     value: Any,
     where: str = "",
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
     background: tuple[int, int, int] = GREY,
     max_pixels: int = MAX_PIXELS,
 ) -> Tensor:
@@ -43,8 +44,8 @@ def decode_image(
     Args:
         value: an encoded file, or any decoded form (`forms.as_picture`).
         where: what messages call it.
-        size: (height, width) that it will be resized to; lets a large JPEG be decoded at a fraction of its
-            size, never below twice this. The result is not of this size.
+        size: (height, width) that it will be resized to, or a function of its own; lets a large JPEG be
+            decoded at a fraction of its size, never below twice this. The result is not of this size.
         background: RGB, for what is transparent.
         max_pixels: more than this in the header is refused before anything is decoded.
 
@@ -58,7 +59,7 @@ def decode_image(
         with guarded(Encoded(data=b"", where=where or "an image"), IMAGE):
             return _pixels(to_rgb(_upright(picture), background))
     source = encoded(value, where)
-    with guarded(source, IMAGE), _opened(source, max_pixels) as image:
+    with guarded(source, IMAGE), opened(source, max_pixels) as image:
         if size is not None:
             _shrink(image, size)
         if _has_more(image):
@@ -75,12 +76,13 @@ def probe_image(value: Any, where: str = "", max_pixels: int = MAX_PIXELS) -> Im
     if picture is not None:
         return ImageFacts(*picture.size, picture.mode)
     source = encoded(value, where)
-    with guarded(source, IMAGE), _opened(source, max_pixels) as image:
+    with guarded(source, IMAGE), opened(source, max_pixels) as image:
         return ImageFacts(*image.size, image.mode)
 
 
 @contextmanager
-def _opened(source: Encoded, max_pixels: int) -> Iterator[Image.Image]:
+def opened(source: Encoded, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """The file with nothing but its header read; raises BadSample for what is no image, or too large."""
     source.size()  # it is there, a file and not empty
     file: Any = source.path if source.data is None else BytesIO(source.data)
     formats = [*FORMATS, "AVIF"] if features.check("avif") else FORMATS
@@ -102,11 +104,12 @@ def _opened(source: Encoded, max_pixels: int) -> Iterator[Image.Image]:
         yield image
 
 
-def _shrink(image: Image.Image, size: tuple[int, int]) -> None:
+def _shrink(image: Image.Image, size: Size) -> None:
     """By Pillow's draft mode, which only JPEG has: its blocks of 8 x 8 come out smaller, never coarser."""
-    height, width = size
-    if _orientation(image) >= 5:  # stored lying
-        height, width = width, height
+    lying = _orientation(image) >= 5  # stored so
+    if callable(size):
+        size = size(*(image.size if lying else image.size[::-1]))
+    height, width = size[::-1] if lying else size
     image.draft(None, (2 * width, 2 * height))
 
 

@@ -18,6 +18,7 @@ class Source:
     Attributes:
         class_names: the name of each value of `label`; empty where samples have no class.
         multilabel: `label` is float [C], 1 for each class that applies, instead of one int.
+        region_names: the name of each value of `mask`, or the labels of `spans`; "O" is what lies outside.
         target_names: of the numbers in `label`, float [K], where numbers are to be predicted.
         split_names: the splits there are.
         on_bad_sample: `error`, or `skip` to leave out what can not be decoded.
@@ -26,10 +27,12 @@ class Source:
         block: rows that are read together, within which training shuffles; None: over all.
         cache_gib: room for decoded media on the disk; 0 keeps none.
         allow_changed: resume although the data has changed.
+        allow_missing: a sample may lack some of what the model reads.
     """
 
     class_names: Sequence[str] = ()
     multilabel: bool = False
+    region_names: Sequence[str] = ()
     target_names: Sequence[str] = ()
     split_names: Sequence[str] = EMBEDDED_SPLITS
     on_bad_sample: str = "error"
@@ -38,6 +41,7 @@ class Source:
     block: int | None = None
     cache_gib: float = 0.0
     allow_changed: bool = False
+    allow_missing: bool = False
 
     def split(self, name: str) -> Sequence[Sample]:
         """The samples of a split, map-style: `len()` and an integer index.

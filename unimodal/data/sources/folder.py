@@ -9,8 +9,10 @@ from typing import Any
 from unimodal.data.decoding.encoded import Encoded
 from unimodal.data.decoding.texts import decode_text
 from unimodal.data.sources.columns import MEDIA, Columns
+from unimodal.data.sources.files import Files
 from unimodal.data.sources.labels import Labels
 from unimodal.data.sources.layout import Found, classify
+from unimodal.data.sources.mask_folders import read_mask_folders
 from unimodal.data.sources.paths import EXTENSIONS, TABLES, existing, field_of, inside
 from unimodal.data.sources.reading import Reading, read_tables
 from unimodal.data.sources.row_source import Policy, RowSource
@@ -29,8 +31,8 @@ class FolderSource(RowSource):
 
     Understood are, each with or without split folders above it (train, val, test and their usual other
     names): class folders with files at any depth; files beside a `metadata.csv|tsv|jsonl|parquet` with a
-    `file_name` column; text files alone, to model language. Hidden files and those of no known kind are left
-    out and counted. Files are taken in the order of their names.
+    `file_name` column; `images` beside `masks`; text files alone, to model language. Hidden files and those
+    of no known kind are left out and counted. Files are taken in the order of their names.
 
     Args:
         path: the folder, or one text file, whose end becomes val.
@@ -57,6 +59,8 @@ class FolderSource(RowSource):
             reading = _text_file(place, Policy(**policy).val_fraction)
         elif tables := _metadata(place, names, allow_outside_root):
             reading = read_tables(tables, columns or {}, names, allow_outside_root, root=place)
+        elif masked := read_mask_folders(place, names, allow_outside_root):
+            reading = masked
         else:
             labels = _names_as_they_are(labels or Labels())
             reading = read_folder(place, modality, names, Policy(**policy).val_fraction, allow_outside_root)
@@ -81,22 +85,12 @@ def read_folder(
         return _text_file(root / found[0].name, val_fraction)
     values = {"file": [file.name for file in found]}
     labelled = any(file.label is not None for file in found)
-    table = _Files(
+    table = Files(
         root, values | ({"label": [file.label for file in found]} if labelled else {}), scan.problems
     )
     columns = Columns({field: "file"}, ["label"] if labelled else [])
     samples = MediaRows(table, columns.media, text_files=True, allow_outside=allow_outside)
     return Reading(samples, columns, [file.split for file in found], scan.notes(), LABEL_HINT)
-
-
-class _Files(Table):
-    """One row a file; messages call it by its path."""
-
-    def __init__(self, root: Path, columns: dict[str, Any], problems: list[str]):
-        super().__init__(str(root), columns, problems=problems, root=root)
-
-    def where(self, index: int) -> str:
-        return str(Path(self.name) / self.columns["file"][index])
 
 
 def _names_as_they_are(labels: Labels) -> Labels:

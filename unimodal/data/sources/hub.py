@@ -9,11 +9,12 @@ import datasets
 from datasets import Audio, ClassLabel, Image, Video
 
 from unimodal.data.decoding.encoded import BadSample
+from unimodal.data.sources.joined import JoinedRows
 from unimodal.data.sources.labels import Labels
 from unimodal.data.sources.reading import of_rows
 from unimodal.data.sources.row_source import Policy, RowSource
 from unimodal.data.sources.splits import SplitNames
-from unimodal.data.sources.tables import JoinedRows, Rows
+from unimodal.data.sources.tables import Rows, lengths_of
 from unimodal.suggestions import nearest
 
 FEATURES: dict[str, Any] = {"image": Image, "audio": Audio, "video": Video}
@@ -103,8 +104,11 @@ def _undecoded(dataset: Any) -> Any:
     if dataset.features is None:  # a stream that does not say
         dataset = dataset._resolve_features()
     for column, feature in dataset.features.items():
-        if isinstance(feature, tuple(FEATURES.values())):
-            dataset = dataset.cast_column(column, FEATURES[_role_of(feature)](decode=False))
+        listed = isinstance(feature, datasets.List | datasets.LargeList)
+        one = feature.feature if listed else feature
+        if isinstance(one, tuple(FEATURES.values())):
+            undecoded = FEATURES[_role_of(one)](decode=False)
+            dataset = dataset.cast_column(column, type(feature)(undecoded) if listed else undecoded)
     return dataset
 
 
@@ -150,6 +154,12 @@ class DatasetRows(Rows):
     def column(self, name: str) -> list[Any]:
         """One column's values; classes by their names."""
         return [self._named(name, value) for value in self.dataset.select_columns([name])[:][name]]
+
+    def list_lengths(self, name: str) -> list[int | None] | None:
+        """By the column's values, where its feature is a list."""
+        if not isinstance(self.dataset.features[name], datasets.List | datasets.LargeList):
+            return None
+        return lengths_of(self.dataset.select_columns([name]).with_format("arrow")[:][name])
 
     def where(self, index: int) -> str:
         """Dataset, split and row."""
@@ -226,7 +236,9 @@ class StreamRows(Rows):
 
 
 def class_of(feature: Any, value: Any) -> Any:
-    """A class by its name; -1, by which `datasets` marks a missing one, is None."""
+    """A class by its name, also in lists; -1, by which `datasets` marks a missing one, is None."""
+    if isinstance(feature, datasets.List | datasets.LargeList) and isinstance(value, list):
+        return [class_of(feature.feature, one) for one in value]
     if not isinstance(feature, ClassLabel) or not isinstance(value, int):
         return value
     return feature.int2str(value) if value >= 0 else None

@@ -3,13 +3,14 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from unimodal.data.decoding.encoded import Encoded
 from unimodal.data.decoding.texts import decode_text
 from unimodal.data.sources.columns import choose
+from unimodal.data.sources.listed import spread
 from unimodal.data.sources.paths import TABLES, existing, field_of
 from unimodal.data.sources.rows import MediaRows
 from unimodal.data.sources.scan import Scan
@@ -46,37 +47,53 @@ class Inputs(Sequence[Sample]):
 
 def read_inputs(
     path: str | Sequence[str],
-    field: str,
+    fields: Sequence[str],
     columns: Mapping[str, Any] | None = None,
     allow_outside: bool = False,
+    optional: Collection[str] = (),
+    allow_missing: bool = False,
 ) -> Inputs:
     """Find the samples.
 
     Args:
-        path: a media file; a text file, whose lines are the samples; a table; a folder, all of whose files of
-            the field are; a glob or a list of files.
-        field: image, audio, video or text, what the model reads.
+        path: a table; or where the model reads one field, a media file; a text file, whose lines are the
+            samples; a folder, all of whose files of the field are; a glob or a list of files.
+        fields: of image, audio, video and text, what the model reads together.
         columns: of a table, by role, as for `data=table`.
         allow_outside: follow links and names out of the folder.
+        optional: what it reads besides, such as a prompt, where a table has a column of this name or one that
+            `columns` names.
+        allow_missing: one of `fields` is enough; a table may also hold `parts` instead.
 
     Raises:
         ValueError: if there is nothing that the model reads.
     """
+    found = _found(path)
+    if isinstance(found, Path) and found.suffix.lower() in TABLES:
+        return _table(found, fields, columns or {}, allow_outside, optional, allow_missing)
+    if len(fields) > 1:
+        raise ValueError(
+            f"inputs={path}: this model reads {', '.join(fields)} together; "
+            "give a table with a column for each."
+        )
+    [field] = fields
+    if not isinstance(found, Path):
+        return _files(found, field, allow_outside)
+    if found.is_dir():
+        return _folder(found, field, allow_outside)
+    return _lines(found) if field == "text" else _files([found], field, allow_outside)
+
+
+def _found(path: str | Sequence[str]) -> Path | list[Path]:
+    """One place, or the files of a list or a glob."""
     if not isinstance(path, str):
-        return _files([existing(one) for one in path], field, allow_outside)
-    if not os.path.exists(os.path.expanduser(path)) and any(sign in path for sign in "*?["):
-        found = sorted(glob.glob(os.path.expanduser(path), recursive=True))
-        if not found:
-            raise ValueError(f"inputs={path} matches no file (seen from {Path.cwd()}).")
-        return _files([Path(one).resolve() for one in found], field, allow_outside)
-    place = existing(path, "inputs")
-    if place.is_dir():
-        return _folder(place, field, allow_outside)
-    if place.suffix.lower() in TABLES:
-        return _table(place, field, columns or {}, allow_outside)
-    if field == "text":
-        return _lines(place)
-    return _files([place], field, allow_outside)
+        return [existing(one) for one in path]
+    if os.path.exists(os.path.expanduser(path)) or not any(sign in path for sign in "*?["):
+        return existing(path, "inputs")
+    files = sorted(glob.glob(os.path.expanduser(path), recursive=True))
+    if not files:
+        raise ValueError(f"inputs={path} matches no file (seen from {Path.cwd()}).")
+    return [Path(file).resolve() for file in files]
 
 
 def _folder(root: Path, field: str, allow_outside: bool) -> Inputs:
@@ -108,20 +125,33 @@ def _of_names(
     return Inputs(samples, names, problems=problems)
 
 
-def _table(path: Path, field: str, columns: Mapping[str, Any], allow_outside: bool) -> Inputs:
+def _table(
+    path: Path,
+    fields: Sequence[str],
+    columns: Mapping[str, Any],
+    allow_outside: bool,
+    optional: Collection[str],
+    allow_missing: bool,
+) -> Inputs:
     table = read_table(path)
     if not len(table):
         raise ValueError(f"inputs={path} has no rows.")
-    said = {role: column for role, column in columns.items() if column is not None}
+    said = {field: field for field in optional if field in table.column_names}
+    said |= {role: column for role, column in columns.items() if column is not None}
     chosen = choose(table, {"label": "none", "split": "none", **said}, str(path), "columns")
-    if field not in chosen.media:
+    missing = [field for field in fields if field not in chosen.media]
+    if missing and "parts" not in chosen.media and not (allow_missing and len(missing) < len(fields)):
         raise ValueError(
-            f"inputs={path} has no column for {field}; it has {', '.join(table.column_names)}. "
-            f"Say which it is with columns.{field}=NAME."
+            f"inputs={path} has no column for {missing[0]}; it has {', '.join(table.column_names)}. "
+            f"Say which it is with columns.{missing[0]}=NAME."
         )
-    plain = {name: table.column(name) for name in table.column_names if table.is_plain(name)}
-    samples = MediaRows(table, {field: chosen.media[field]}, chosen.text_files, allow_outside)
-    return Inputs(samples, [table.where(i) for i in range(len(table))], plain, table.problems)
+    media = {role: column for role, column in chosen.media.items() if role in (*fields, *optional, "parts")}
+    words = {role: column for role, column in chosen.regions.items() if role == "tokens"}
+    rows = spread(table, [column for column in media.values() if column in chosen.spread])
+    plain = {name: rows.column(name) for name in table.column_names if table.is_plain(name)}
+    samples = MediaRows(rows, media, chosen.text_files, allow_outside, words)
+    samples.allow_missing = allow_missing
+    return Inputs(samples, [rows.where(i) for i in range(len(rows))], plain, rows.problems)
 
 
 def _lines(path: Path) -> Inputs:

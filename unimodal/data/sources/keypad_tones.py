@@ -60,16 +60,21 @@ class KeypadTones(Source):
     def _clip(self, split: str, index: int) -> Sample:
         rng = generator("keypad_tones", self.seed, split, index)
         label = index % len(KEYS)
-        tone = _tone(rng, ROWS[label // 4], COLUMNS[label % 4], self.sample_rate)
-        noise_power = np.mean(tone**2) / 10 ** (rng.uniform(*SNR) / 10)
-        sound = rng.normal(0, np.sqrt(noise_power), self.num_samples)
-        onset = rng.integers(self.num_samples - len(tone) + 1)
-        sound[onset : onset + len(tone)] += tone
-        samples = _telephone_band(sound, self.sample_rate).clip(-1, 1).astype(np.float32)
-        return {"audio": Waveform(torch.from_numpy(samples), self.sample_rate), "label": label}
+        return {"audio": pressed_key(rng, label, self.num_samples, self.sample_rate), "label": label}
 
 
-def _tone(rng: np.random.Generator, row: int, column: int, sample_rate: int) -> np.ndarray:
+def pressed_key(rng: np.random.Generator, key: int, num_samples: int, sample_rate: int) -> Waveform:
+    """A noisy line on which the key `KEYS[key]` is pressed once."""
+    tone = key_tone(rng, ROWS[key // 4], COLUMNS[key % 4], sample_rate)
+    noise_power = np.mean(tone**2) / 10 ** (rng.uniform(*SNR) / 10)
+    sound = rng.normal(0, np.sqrt(noise_power), num_samples)
+    onset = rng.integers(num_samples - len(tone) + 1)
+    sound[onset : onset + len(tone)] += tone
+    samples = telephone_band(sound, sample_rate).clip(-1, 1).astype(np.float32)
+    return Waveform(torch.from_numpy(samples), sample_rate)
+
+
+def key_tone(rng: np.random.Generator, row: int, column: int, sample_rate: int) -> np.ndarray:
     """The two tones of a key with their ramps, float64 [duration in samples]."""
     time = np.arange(int(rng.uniform(*DURATION) * sample_rate)) / sample_rate
     frequencies = np.array([row, column]) * (1 + rng.uniform(-1, 1, 2) * FREQUENCY_TOLERANCE)
@@ -81,7 +86,7 @@ def _tone(rng: np.random.Generator, row: int, column: int, sample_rate: int) -> 
     return waves.sum(0) * (0.5 - 0.5 * np.cos(np.pi * edge.clip(0, 1)))
 
 
-def _telephone_band(sound: np.ndarray, sample_rate: int) -> np.ndarray:
+def telephone_band(sound: np.ndarray, sample_rate: int) -> np.ndarray:
     """What is left of `sound` [S] within `BAND`."""
     spectrum = np.fft.rfft(sound)
     frequencies = np.fft.rfftfreq(len(sound), 1 / sample_rate)

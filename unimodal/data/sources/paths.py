@@ -39,7 +39,7 @@ EXTENSIONS = {
     },
     "text": {".txt"},
 }
-TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".conll")
 
 
 def field_of(name: str) -> str | None:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from unimodal.data.sources.columns import Columns, choose
+from unimodal.data.sources.joined import JoinedRows
+from unimodal.data.sources.listed import ListedRows, spread
 from unimodal.data.sources.rows import MediaRows
 from unimodal.data.sources.splits import SplitNames
-from unimodal.data.sources.tables import JoinedRows, Rows, read_table
+from unimodal.data.sources.tables import Rows, read_table
 
 
 @dataclass
@@ -70,6 +72,11 @@ def of_rows(
         first = f": {rows.problems[0]}" if rows.problems else "."
         raise ValueError(f"{name} has no rows{first}")
     chosen = choose(rows, columns, name)
+    num_read, rows = len(rows), spread(rows, chosen.spread)
+    notes = []
+    if isinstance(rows, ListedRows):
+        splits = [splits[origin] for origin in rows.origins]
+        notes = [f"{len(rows):,} samples of {num_read:,} rows: lists in {', '.join(rows.columns)}"]
     if chosen.split and not any(splits):
         values = rows.column(chosen.split)
         where = f"{name}, column {chosen.split}"
@@ -77,5 +84,5 @@ def of_rows(
         splits = [known[value] for value in values]
     there = ", ".join(rows.column_names)
     hint = f"{name} has the columns {there}; say which is it with data.columns.label=NAME"
-    samples = MediaRows(rows, chosen.media, chosen.text_files, allow_outside)
-    return Reading(samples, chosen, splits, label_hint=hint)
+    samples = MediaRows(rows, chosen.media, chosen.text_files, allow_outside, chosen.regions)
+    return Reading(samples, chosen, splits, notes, hint)

@@ -73,7 +73,7 @@ def distinct_topics() -> list[str]:
     names: list[str] = []
     seen: set[str] = set()
     for name in sorted(topics, key=lambda name: (-len(topics[name]), name)):
-        paragraphs = [" ".join(paragraph.split()) for paragraph in _paragraphs(topics[name])]
+        paragraphs = [" ".join(paragraph.split()) for paragraph in paragraphs_of(topics[name])]
         new = sum(len(paragraph) for paragraph in paragraphs if paragraph not in seen)
         if 2 * new > sum(map(len, paragraphs)):
             names.append(name)
@@ -81,14 +81,14 @@ def distinct_topics() -> list[str]:
     return names
 
 
-def _paragraphs(text: str) -> list[str]:
+def paragraphs_of(text: str) -> list[str]:
     """Pieces of `text` between blank lines."""
     return [piece for piece in re.split(r"\n\s*\n", text.strip("\n")) if piece.strip()]
 
 
 def _passages(text: str, limit: int) -> list[str]:
     """Paragraphs, or pieces of those that are too long, joined up to `limit` characters."""
-    pieces = [piece for p in _paragraphs(text) for piece in _pack(p.split("\n"), "\n", limit)]
+    pieces = [piece for p in paragraphs_of(text) for piece in _pack(p.split("\n"), "\n", limit)]
     return _pack(pieces, "\n\n", limit)
 
 

@@ -12,8 +12,9 @@ from unimodal.data.sources import labels as labels_of
 from unimodal.data.sources.base import Source, check_split
 from unimodal.data.sources.labels import BadLabel, Labels
 from unimodal.data.sources.reading import Reading
+from unimodal.data.sources.regions import settle
 from unimodal.data.sources.rows import RowSamples
-from unimodal.data.sources.splits import SPLITS, make_val
+from unimodal.data.sources.splits import SPLITS, make_val, share_of
 
 SHOWN = 20  # problems in one message
 
@@ -25,21 +26,28 @@ class Policy:
     Attributes:
         val_fraction: share of the training part that becomes val where none is given; None: none is made, and
             what is given no split is val, as evaluation wants it.
-        seed: of that choice.
+        train_fraction: share of what is left to train on that is used; a smaller one is part of a larger one,
+            and val stays what it is.
+        seed: of both choices.
         on_bad_sample: `error`, or `skip` to leave out at most 1%.
         cache_gib: room for decoded media on the disk, so that they are decoded once; 0 keeps none.
         allow_changed: resume a run although the data has changed.
+        allow_missing: a row may lack some of its media; one of them is enough.
     """
 
     val_fraction: float | None = 0.1
+    train_fraction: float = 1.0
     seed: int = 0
     on_bad_sample: str = "error"
     cache_gib: float = 2.0
     allow_changed: bool = False
+    allow_missing: bool = False
 
     def __post_init__(self) -> None:
         if self.on_bad_sample not in ("error", "skip"):
             raise ValueError(f"data.on_bad_sample={self.on_bad_sample} is neither error nor skip.")
+        if not 0 < self.train_fraction <= 1:
+            raise ValueError(f"data.train_fraction={self.train_fraction} is not above 0 and at most 1.")
 
 
 class RowSource(Source):
@@ -55,15 +63,11 @@ class RowSource(Source):
         notes: what a user should know of how the data was read.
     """
 
-    def __init__(
-        self,
-        reading: Reading,
-        labels: Labels,
-        policy: Policy,
-    ):
+    def __init__(self, reading: Reading, labels: Labels, policy: Policy):
         self.samples, self.columns = reading.samples, reading.columns
         self.on_bad_sample, self.cache_gib = policy.on_bad_sample, policy.cache_gib
         self.allow_changed, self.label_hint = policy.allow_changed, reading.label_hint
+        self.allow_missing = self.samples.allow_missing = policy.allow_missing
         self.problems, self.notes = list(self.samples.rows.problems), list(reading.notes)
         usable = self._without_empty_text(range(len(self.samples)))
         self.parsed: dict[int, Any] = {}
@@ -71,7 +75,10 @@ class RowSource(Source):
             usable = self._parse_labels(usable, labels)
         self.indices = self._splits(usable, reading.given, policy.val_fraction, policy.seed)
         self.split_names = tuple(name for name in SPLITS if name in self.indices)
-        self._name_classes(labels)
+        settle(self, labels)
+        self._name_classes(labels)  # of the whole training part, whatever share of it is used
+        if policy.train_fraction < 1 and "train" in self.indices:
+            self.indices["train"] = self._share(self.indices["train"], policy)
         self._check()
 
     def split(self, name: str) -> RowSamples:
@@ -122,7 +129,7 @@ class RowSource(Source):
 
     def _without_empty_text(self, rows: Sequence[int]) -> list[int]:
         column = self.samples.media.get("text")
-        if column is None:
+        if column is None or self.allow_missing:
             return list(rows)
         values = self.samples.rows.column(column)
         full = [row for row in rows if not (isinstance(values[row], str) and not values[row].strip())]
@@ -179,19 +186,43 @@ class RowSource(Source):
         return {name: np.array(rows, np.int64) for name, rows in by_name.items()}
 
     def _made(self, rows: Sequence[int], fraction: float, seed: int) -> tuple[list[int], list[int]]:
-        keys, kept, ids = [], [], self.columns.id
-        given = self.samples.rows.column(ids) if ids else None
-        for row in rows:
-            try:
-                keys.append(str(given[row]) if given is not None else self.samples.key(row))
-                kept.append(row)
-            except BadSample as error:
-                self.problems.append(str(error))
+        keys, kept = self._keys(rows)
         classed = self.kind in ("class", "multilabel")
         classes = [_listed(self.parsed[row]) if classed else [] for row in kept]
         chosen = make_val(keys, classes, fraction, seed)
         train = [row for row, val in zip(kept, chosen, strict=True) if not val]
         return train, [row for row, val in zip(kept, chosen, strict=True) if val]
+
+    def _keys(self, rows: Sequence[int]) -> tuple[list[str], list[int]]:
+        """What identifies each row, its id or content, and the rows of which that can be said."""
+        keys, kept, ids = [], [], self.columns.id
+        given = self.samples.rows.column(ids) if ids else None
+        for row in rows:
+            try:
+                keys.append(str(given[row]) if given is not None else self._content(row))
+                kept.append(row)
+            except BadSample as error:
+                self.problems.append(str(error))
+        return keys, kept
+
+    def _share(self, rows: Any, policy: Policy) -> Any:
+        """Those of the training rows that are used."""
+        keys, kept = self._keys(rows.tolist())
+        chosen = share_of(keys, policy.train_fraction, policy.seed)
+        used = [row for row, use in zip(kept, chosen, strict=True) if use]
+        if not used:
+            raise ValueError(
+                f"data.train_fraction={policy.train_fraction} leaves none of {len(rows)} training samples."
+            )
+        self.notes.append(
+            f"train: {len(used):,} of {len(rows):,} samples, by a hash of their content "
+            f"(data.train_fraction={policy.train_fraction})"
+        )
+        return np.array(used, np.int64)
+
+    def _content(self, row: int) -> str:
+        """What a row is, together with those that it may not be separated from; raises BadSample."""
+        return "/".join(self.samples.key(one) for one in self.samples.rows.siblings(row))
 
     def _name_classes(self, labels: Labels) -> None:
         self.class_index: dict[str, int] = {}

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unimodal.data.decoding.encoded import BadSample, Encoded
+from unimodal.data.sources.part_lists import part_list
 from unimodal.data.sources.paths import inside
+from unimodal.data.sources.regions import Spans, sound_spans, word_spans, words_of
 from unimodal.data.sources.tables import Rows
 from unimodal.types import Sample
 
@@ -18,13 +20,20 @@ class MediaRows:
         media: columns by the sample's field.
         text_files: the text column holds names of files.
         allow_outside: let files lie elsewhere than under the rows' root.
+        regions: columns of labels of pixels, words and stretches of sound, by role.
     """
 
     def __init__(
-        self, rows: Rows, media: Mapping[str, str], text_files: bool = False, allow_outside: bool = False
+        self,
+        rows: Rows,
+        media: Mapping[str, str],
+        text_files: bool = False,
+        allow_outside: bool = False,
+        regions: Mapping[str, str] | None = None,
     ):
         self.rows, self.media, self.text_files, self.allow_outside = rows, media, text_files, allow_outside
-        self.digests: dict[int, str] = {}
+        self.regions, self.digests = dict(regions or {}), dict[int, str]()
+        self.allow_missing = False  # empty cells of media are left out
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -32,25 +41,57 @@ class MediaRows:
     def __getitem__(self, index: int) -> Sample:
         """Raises BadSample for a value that is missing or a path that may not be read."""
         row, where = self.rows.row(index), self.rows.where(index)
-        return {field: self._value(field, row[column], where, index) for field, column in self.media.items()}
+        media = {field: column for field, column in self.media.items() if not self._lacks(field, row[column])}
+        if not media.keys() - {"prompt"}:
+            raise BadSample(f"{where}: has none of {', '.join(self.media)}.")
+        sample = {field: self._value(field, row[column], where, index) for field, column in media.items()}
+        if "mask" in self.regions:
+            sample["mask"] = self._value("mask", row[self.regions["mask"]], where, index)
+        if self.regions.keys() & {"tags", "segments"}:
+            sample["spans"] = self.spans(index)
+        return sample
+
+    def spans(self, index: int) -> Spans:
+        """(start, end, label) of the row's words or stretches of sound; raises BadSample."""
+        row, where = self.rows.row(index), self.rows.where(index)
+        if "tags" in self.regions:
+            words = words_of(row[self.regions["tokens"]], where)
+            return word_spans(words, row[self.regions["tags"]], where)
+        return sound_spans(row[self.regions["segments"]], where)
 
     def key(self, index: int) -> str:
         """What the row is, whatever it is called: a digest of its content; raises BadSample."""
         if index not in self.digests:
-            self.digests[index] = "/".join(_digest(value) for value in self[index].values())
+            sample = self[index]
+            values = _part_values(sample) or [sample.get(field) for field in self.media]
+            self.digests[index] = "/".join(_digest(value) for value in values)
         return self.digests[index]
 
     def version(self, index: int) -> str:
         """Another one when the content is: the key, and when a file of which that saw a part was written."""
-        changed = [value.changed() for value in self[index].values() if isinstance(value, Encoded)]
-        return "/".join([self.key(index), *changed])
+        sample = self[index]
+        values = [*_part_values(sample), *sample.values()]
+        changed = [value.changed() for value in values if isinstance(value, Encoded)]
+        regions = [_digest(value) for field, value in sample.items() if field not in self.media]
+        return "/".join([self.key(index), *changed, *regions])
+
+    def _lacks(self, field: str, value: Any) -> bool:
+        data, name = _parts(value)
+        return self.allow_missing and field != "prompt" and data is None and _is_empty(name)
 
     def _value(self, field: str, value: Any, where: str, index: int) -> Any:
+        if field == "prompt":
+            return _checked_text("" if value is None else value, where)  # a sample may do without
+        if field == "parts":
+            return [{name: self._value(name, one, where, index)} for name, one in part_list(value, where)]
         data, name = _parts(value)
-        if data is None and name is None:
-            raise BadSample(f"{where}: has no {field}.")
+        if data is None and (name is None or (field != "text" and _is_empty(name))):
+            more = " (data.allow_missing=true: one medium is enough)" if len(self.media) > 1 else ""
+            raise BadSample(f"{where}: has no {field}{more}.")
         if data is not None:
             return Encoded(data=data, where=where + (f" ({name})" if name else ""))
+        if field == "text" and "tokens" in self.regions:
+            return " ".join(words_of(name, where))
         if field == "text" and not self.text_files:
             return _checked_text(name, where)
         if not isinstance(name, str):
@@ -58,6 +99,14 @@ class MediaRows:
         root, start = self.rows.place(index)
         path = inside(root, name, where, self.allow_outside, start)
         return Encoded(path=path, where="" if where in (name, path) else where)
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _part_values(sample: Sample) -> list[Any]:
+    return [value for part in sample.get("parts", ()) for value in part.values()]
 
 
 def _digest(value: Any) -> str:

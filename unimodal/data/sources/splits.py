@@ -79,3 +79,11 @@ def make_val(
         if members[name] <= held:
             held.remove(max(members[name], key=shares.__getitem__))
     return [key in held for key in keys]
+
+
+def share_of(keys: Sequence[str], fraction: float, seed: int = 0) -> list[bool]:
+    """Which samples are among a share of all, by a hash of their keys.
+
+    A smaller share is a part of a larger one. It does not depend on which samples `make_val` took.
+    """
+    return [digest_share("share", seed, key) < fraction for key in keys]

@@ -3,14 +3,15 @@
 import csv
 import json
 from array import array
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from unimodal.data.sources.conll import conll_rows
 
 CHUNK = 65_536  # rows that become one piece of a column
 csv.field_size_limit(1 << 30)
@@ -49,6 +50,17 @@ class Rows:
     def block(self, index: int) -> Any:
         """Rows of the same block are read together."""
         return 0
+
+    def siblings(self, index: int) -> range:
+        """The rows, this one among them, that say different things of the same: they stay in one split."""
+        return range(index, index + 1)
+
+    def list_lengths(self, name: str) -> list[int | None] | None:
+        """Of each row the number of entries in a column, None for no list; or None where there are no lists.
+
+        A list of numbers, or of lists, is one value, such as decoded pixels.
+        """
+        return None
 
 
 class Table(Rows):
@@ -96,6 +108,10 @@ class Table(Rows):
             return any(kind(values.type) for kind in (*kinds, pa.types.is_boolean))
         return all(value is None or isinstance(value, str | int | float) for value in values)
 
+    def list_lengths(self, name: str) -> list[int | None] | None:
+        """By the column's values."""
+        return lengths_of(self.columns[name])
+
     def where(self, index: int) -> str:
         """File and line, or file and row counted from 0."""
         if self.lines is not None:
@@ -107,57 +123,28 @@ class Table(Rows):
         return self.root, self.start
 
 
-class JoinedRows(Rows):
-    """Several sets of rows one after another; a column that one lacks is None there.
-
-    Args:
-        tables: at least one.
-    """
-
-    def __init__(self, tables: Sequence[Rows]):
-        self.tables = tables
-        self.column_names = list(dict.fromkeys(name for table in tables for name in table.column_names))
-        self.problems = [problem for table in tables for problem in table.problems]
-        self.ends = list(accumulate(len(table) for table in tables))
-
-    def __len__(self) -> int:
-        return self.ends[-1]
-
-    def _place(self, index: int) -> tuple[Rows, int]:
-        which = bisect_right(self.ends, index)
-        return self.tables[which], index - (self.ends[which - 1] if which else 0)
-
-    def row(self, index: int) -> dict[str, Any]:
-        """One row's values by column."""
-        table, inner = self._place(index)
-        return dict.fromkeys(self.column_names) | table.row(inner)
-
-    def column(self, name: str) -> list[Any]:
-        """One column's values."""
-        return [value for table in self.tables for value in _column_or_nones(table, name)]
-
-    def where(self, index: int) -> str:
-        """File and line or row."""
-        table, inner = self._place(index)
-        return table.where(inner)
-
-    def place(self, index: int) -> tuple[Path, Path]:
-        """Of the row's own table."""
-        table, inner = self._place(index)
-        return table.place(inner)
-
-    def block(self, index: int) -> Any:
-        """Blocks do not reach from one table into the next."""
-        table, inner = self._place(index)
-        return self.tables.index(table), table.block(inner)
+def lengths_of(values: Any) -> list[int | None] | None:
+    """`Rows.list_lengths` of a column, an Arrow array or plain values."""
+    if isinstance(values, pa.ChunkedArray):
+        kind = values.type
+        if not _is_list(kind) or _is_list(kind.value_type) or pa.types.is_primitive(kind.value_type):
+            return None
+        return pc.list_value_length(values).to_pylist()
+    lengths = [_num_entries(value) for value in values]
+    return None if all(length is None for length in lengths) else lengths
 
 
-def _column_or_nones(table: Rows, name: str) -> list[Any]:
-    return table.column(name) if name in table.column_names else [None] * len(table)
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
+
+
+def _num_entries(value: Any) -> int | None:
+    lists = isinstance(value, list | tuple)
+    return len(value) if lists and not any(isinstance(one, int | float | list) for one in value) else None
 
 
 def read_table(path: Path, root: Path | None = None, start: Path | None = None) -> Table:
-    """Read a csv, tsv, jsonl or parquet file.
+    """Read a csv, tsv, jsonl, parquet or conll file.
 
     Args:
         path: of the file.
@@ -173,14 +160,20 @@ def read_table(path: Path, root: Path | None = None, start: Path | None = None) 
             table = _read_parquet(path)
         else:
             with open(path, encoding="utf-8-sig", newline="") as file:
-                jsonl = suffix in (".jsonl", ".ndjson")
-                table = _collect(path, _json_rows(file) if jsonl else _csv_rows(path, file, suffix))
+                table = _collect(path, _rows_of(path, file, suffix))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8.") from error
     except OSError as error:
         raise ValueError(f"{path} can not be read: {error.strerror or error}.") from error
     table.root, table.start = root or folder, start or folder
     return table
+
+
+def _rows_of(path: Path, file: Any, suffix: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """Line and row, or line and what is wrong with it."""
+    if suffix == ".conll":
+        return conll_rows(file)
+    return _json_rows(file) if suffix in (".jsonl", ".ndjson") else _csv_rows(path, file, suffix)
 
 
 def _csv_rows(path: Path, file: Any, suffix: str) -> Iterator[tuple[int, dict[str, Any] | str]]:

@@ -14,13 +14,15 @@ def make_batch(
     input_values: Tensor | None = None,
     input_values_mask: Tensor | None = None,
     max_samples: int | None = None,
+    parts: Tensor | None = None,
 ) -> Batch:
     """Any modalities together.
 
     `pixel_values` [B, T, 3, H, W] are videos, as VideoMAE's processor calls them. `attention_mask` belongs to
-    `input_ids`; without text it is the waveform's, as Wav2Vec2's extractor gives it.
+    `input_ids`; without text it is the waveform's, as Wav2Vec2's extractor gives it. `parts` int [B, P] says
+    of samples with several parts in any order which tokenizer, in the config's order, reads each; -1 = none.
     """
-    batch: Batch = {}
+    batch: Batch = {} if parts is None else {"parts": parts}
     if input_ids is not None:
         batch["input_ids"] = input_ids
         if attention_mask is not None:

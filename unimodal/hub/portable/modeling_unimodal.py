@@ -143,6 +143,7 @@ class UnimodalModel(UnimodalPreTrainedModel):
         pixel_values_videos: Tensor | None = None,
         input_values: Tensor | None = None,
         input_values_mask: Tensor | None = None,
+        parts: Tensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
@@ -152,7 +153,8 @@ class UnimodalModel(UnimodalPreTrainedModel):
         The keys of stock processors; which is which, `make_batch` says.
         """
         text, pixels = (input_ids, attention_mask, position_ids), (pixel_values, pixel_values_videos)
-        batch = make_batch(*text, *pixels, input_values, input_values_mask, self.config.max_samples)
+        sound = (input_values, input_values_mask, self.config.max_samples)
+        batch = make_batch(*text, *pixels, *sound, parts)
         causal = self.config.task.get("causal", False)
         tokens, record = self.encode(batch, causal, None, output_hidden_states, output_attentions)
         output = BaseModelOutputWithPooling(tokens.embeds, self.pooling(tokens), **record)
@@ -179,6 +181,7 @@ class UnimodalForClassification(UnimodalPreTrainedModel):
         pixel_values_videos: Tensor | None = None,
         input_values: Tensor | None = None,
         input_values_mask: Tensor | None = None,
+        parts: Tensor | None = None,
         labels: Tensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
@@ -189,7 +192,8 @@ class UnimodalForClassification(UnimodalPreTrainedModel):
         `labels` int [B], or float [B, C or K] for several classes or numbers; -100 does not count.
         """
         text, pixels = (input_ids, attention_mask, position_ids), (pixel_values, pixel_values_videos)
-        batch = make_batch(*text, *pixels, input_values, input_values_mask, self.config.max_samples)
+        sound = (input_values, input_values_mask, self.config.max_samples)
+        batch = make_batch(*text, *pixels, *sound, parts)
         causal = self.config.task.get("causal", False)
         tokens, record = self.encode(batch, causal, None, output_hidden_states, output_attentions)
         logits = self.head(self.head_norm(self.pooling(tokens))).float()

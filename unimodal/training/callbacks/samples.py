@@ -6,7 +6,7 @@ from typing import cast
 import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from unimodal.tasks.base import Task
+from unimodal.tasks.learner import Learner
 from unimodal.training.console import say
 
 
@@ -24,7 +24,7 @@ class Samples(L.Callback):
         """Called by Lightning. Every process makes the samples: under FSDP2 each holds but a shard."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        samples = cast(Task, pl_module).samples()
+        samples = cast(Learner, pl_module).samples()
         if not samples or not trainer.is_global_zero:
             return
         folder = Path(trainer.default_root_dir) / "samples"

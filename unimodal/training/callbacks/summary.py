@@ -3,8 +3,9 @@
 from typing import cast
 
 import lightning as L
+from torch import nn
 
-from unimodal.tasks.base import Task
+from unimodal.tasks.learner import Learner
 from unimodal.training.console import say, table
 
 
@@ -14,9 +15,7 @@ class Summary(L.Callback):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Called by Lightning."""
         rows = {}
-        model = cast(Task, pl_module).model
-        parts = {**dict(model.tokenizers.items()), "backbone": model.backbone}
-        parts["head"] = pl_module
+        parts = _parts(cast(Learner, pl_module))
         counted: set[int] = set()
         for name, part in parts.items():
             own = [p for p in part.parameters() if id(p) not in counted]
@@ -26,3 +25,18 @@ class Summary(L.Callback):
         device, precision = trainer.strategy.root_device, trainer.precision
         rows["on"] = f"{trainer.world_size} x {device.type}, {precision}"
         say(table(rows))
+
+
+def _parts(learner: Learner) -> dict[str, nn.Module]:
+    """Backbones and tokenizers by name, then all else; in joint training the sources are named."""
+    named = {id(module): name for name, module in learner.named_modules()}
+    parts: dict[str, nn.Module] = {}
+    for model in learner.models:
+        parts |= {_short(named[id(model.backbone)]): model.backbone}
+        parts |= {_short(named[id(one)]): one for one in model.tokenizers.values()}
+    return parts | {"head" if len(learner.models) == 1 else "heads": learner}
+
+
+def _short(name: str) -> str:
+    """`tasks.photos.model.tokenizers.image` -> `photos image`, `model.backbone` -> `backbone`."""
+    return " ".join(part for part in name.split(".") if part not in ("tasks", "model", "tokenizers"))

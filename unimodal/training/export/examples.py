@@ -57,7 +57,9 @@ def _from(source: Source, field: str, preprocess: Any, num: int) -> list[Sample]
         if len(found) == num:
             break
         with suppress(BadSample):  # which training leaves out as well, or reports
-            found.append({field: _decoded(rows[index], field, preprocess)})
+            sample = rows[index]
+            parts = [part for part in sample.get("parts", [sample]) if field in part]
+            found += [{field: _decoded(part, field, preprocess)} for part in parts[:1]]
     return found
 
 

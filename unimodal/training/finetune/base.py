@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from torch import nn
 
-from unimodal.tasks.base import Task
+from unimodal.tasks.learner import Learner
+from unimodal.training.mix import within_task
 
 BACKBONE, TOKENIZERS = "model.backbone.", "model.tokenizers."
 BLOCK = re.compile(r"model\.backbone\.blocks\.(\d+)\.")
@@ -53,24 +54,24 @@ class FineTuning:
         """Whether a parameter that the checkpoint had learns; `depth` is the number of blocks."""
         raise NotImplementedError
 
-    def inject(self, task: Task) -> None:
+    def inject(self, task: Learner) -> None:
         """Add the modules that the trained model has more than a fresh one; none by default."""
 
-    def merge(self, task: Task) -> None:
+    def merge(self, task: Learner) -> None:
         """Fold added modules into plain weights."""
 
-    def apply(self, task: Task) -> None:
+    def apply(self, task: Learner) -> None:
         """Add modules, then freeze all that does not learn.
 
         Raises:
             ValueError: if a pattern of `freeze` matches nothing, or nothing is left to learn.
         """
         self.inject(task)
-        depth, fresh = len(task.model.backbone.blocks), set(self.fresh)
+        depth, fresh = len(task.backbones[0].blocks), set(self.fresh)
         named = list(task.named_parameters(remove_duplicate=False))  # a shared one has several names
         frozen = _matching(self.freeze, [name for name, _ in named])
         held = {id(p) for name, p in named if name in frozen}
-        learns = {id(p) for name, p in named if name in fresh or self.trains(name, depth)} - held
+        learns = {id(p) for name, p in named if name in fresh or self.trains(within_task(name), depth)} - held
         for _, parameter in named:
             if id(parameter) not in learns:
                 parameter.requires_grad_(False)
@@ -82,15 +83,16 @@ class FineTuning:
 
         The final norm has the head's, the tokenizer that of a block below the first.
         """
+        fresh, name = name in self.fresh, within_task(name)
         below_head = name.startswith((BACKBONE, TOKENIZERS)) and not name.startswith(f"{BACKBONE}norm.")
-        if not below_head or name in self.fresh:
+        if not below_head or fresh:
             return 1.0
         block = BLOCK.match(name)
         return self.layer_decay ** (depth - int(block[1]) if block else depth + 1)
 
     def waits(self, name: str) -> bool:
         """Whether a parameter does not learn during `frozen_epochs`."""
-        return self.frozen_epochs > 0 and name.startswith(BACKBONE)
+        return self.frozen_epochs > 0 and within_task(name).startswith(BACKBONE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from unimodal.tasks.base import Task
+from unimodal.tasks.learner import Learner
 from unimodal.training.finetune.base import BACKBONE, BLOCK, PartialTuning
 
 
@@ -16,13 +16,13 @@ class Layers(PartialTuning):
 
     num_layers: int = 2
 
-    def apply(self, task: Task) -> None:
+    def apply(self, task: Learner) -> None:
         """As all do; checks `num_layers` against the depth.
 
         Raises:
             ValueError: if the backbone has not so many blocks.
         """
-        depth = len(task.model.backbone.blocks)
+        depth = len(task.backbones[0].blocks)
         if not 1 <= self.num_layers <= depth:
             raise ValueError(f"finetune.num_layers={self.num_layers} is not between 1 and depth={depth}.")
         super().apply(task)

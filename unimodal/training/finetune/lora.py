@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from torch import nn
 
-from unimodal.tasks.base import Task
+from unimodal.backbone.transformer import Transformer
+from unimodal.tasks.learner import Learner
 from unimodal.training.finetune.base import PartialTuning
 
 BASE = ".base_layer."  # within the name of a wrapped layer's own weights
@@ -47,15 +48,18 @@ class LoRA(PartialTuning):
         """The adapters."""
         return ".lora_" in name
 
-    def inject(self, task: Task) -> None:
+    def inject(self, task: Learner) -> None:
         """Wrap the target layers in place; their weights are then called `base_layer`.
 
         Raises:
             ValueError: if the backbone has no linear layer of a name.
         """
+        for backbone in task.backbones:
+            self._wrap(backbone)
+
+    def _wrap(self, backbone: Transformer) -> None:
         from peft import LoraConfig, inject_adapter_in_model
 
-        backbone = task.model.backbone
         there = {n.rpartition(".")[2] for n, m in backbone.named_modules() if isinstance(m, nn.Linear)}
         unknown = [name for name in self.target_modules if name not in there]
         if unknown:
@@ -71,12 +75,12 @@ class LoRA(PartialTuning):
         )
         inject_adapter_in_model(config, backbone)
 
-    def merge(self, task: Task) -> None:
+    def merge(self, task: Learner) -> None:
         """Add each adapter to the weight beside it, and take it away."""
         from peft.tuners.lora import LoraLayer
 
-        backbone = task.model.backbone
-        for name, module in list(backbone.named_modules()):
-            if isinstance(module, LoraLayer):
-                module.merge()
-                backbone.set_submodule(name, module.get_base_layer())
+        for backbone in task.backbones:
+            for name, module in list(backbone.named_modules()):
+                if isinstance(module, LoraLayer):
+                    module.merge()
+                    backbone.set_submodule(name, module.get_base_layer())

@@ -10,6 +10,7 @@ from unimodal.hub.native.heads import pooling_node
 from unimodal.hub.trained import CLASSIFICATION
 from unimodal.training import checkpoints
 from unimodal.training.build import Config
+from unimodal.training.mix import views, with_views
 from unimodal.training.pretrained.fields import field_of
 from unimodal.training.pretrained.origin import read_imported
 
@@ -35,6 +36,8 @@ def adopt(config: Config, typed: Iterable[str] = (), config_dirs: Iterable[Path]
     name = config.get("pretrained")
     if not name:
         return config
+    if config.get("mix"):
+        return _joint(config, set(typed), config_dirs)
     last = Path(config["output"]) / checkpoints.LAST
     if last.exists() and not checkpoints.is_checkpoint(name):
         return _resumed(config, last, config_dirs)
@@ -42,6 +45,24 @@ def adopt(config: Config, typed: Iterable[str] = (), config_dirs: Iterable[Path]
         return _keeping_head(config, config_dirs)
     found = read_imported(str(name), field_of(config["tokenizer"]), config_dirs)
     return _from_folder(config, found, set(typed))
+
+
+def _joint(config: Config, typed: set[str], config_dirs: Iterable[Path]) -> Config:
+    """Each source as a run of its own would be; the backbone is the same for all."""
+    last = Path(config["output"]) / checkpoints.LAST
+    if last.exists() and not checkpoints.is_checkpoint(config["pretrained"]):
+        saved, _ = checkpoints.load(last, config_dirs)
+        return config | {key: saved[key] for key in ("backbone", "mix")}
+    adopted = {name: adopt(view, _typed_of(name, typed), config_dirs) for name, view in views(config).items()}
+    first = next(iter(adopted.values()))
+    return with_views(config, adopted) | {key: first[key] for key in SIZES}
+
+
+def _typed_of(source: str, typed: set[str]) -> set[str]:
+    """What was typed of one source, and of the backbone, as in a run of its own."""
+    own = {one.removeprefix(f"mix.{source}.") for one in typed if one.startswith(f"mix.{source}.")}
+    options = {one.partition("@")[0] for one in typed if f"@mix.{source}." in one}
+    return own | options | {one for one in typed if one.startswith(SIZES)} | {"modality"}
 
 
 def _resumed(config: Config, last: Path, config_dirs: Iterable[Path]) -> Config:

@@ -1,7 +1,7 @@
 """The checkpoint that a run starts from."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -11,6 +11,8 @@ from unimodal.hub.imported import Imported
 from unimodal.hub.portable.parts import PARTS
 from unimodal.hub.reading import read_folder
 from unimodal.training import build, checkpoints
+from unimodal.training.mix import views, weights_of
+from unimodal.training.pretrained.fields import field_of
 
 
 @dataclass(frozen=True)
@@ -30,17 +32,33 @@ class Origin:
     note: str = ""
 
     @classmethod
-    def read(cls, path: str | Path, field: str = "image", config_dirs: Iterable[Path] = ()) -> "Origin":
+    def read(
+        cls, path: str | Path, field: str = "image", config_dirs: Iterable[Path] = (), source: str = ""
+    ) -> "Origin":
         """Read a run folder or a `.ckpt`, its adapters (LoRA) merged; or a Hugging Face folder or hub id.
 
-        `field` says which of several models a folder's is meant.
+        Args:
+            path: of it, or the id.
+            field: which of several models is meant.
+            config_dirs: as in `checkpoints.load`.
+            source: of a joint run, the source that is meant before any other of the field.
         """
         if is_model_folder(path):
             return cls._of_folder(str(path), field, config_dirs)
         saved, weights = checkpoints.load(path, config_dirs)
         if build.make_finetuning(saved).adds_modules:
-            weights = build.restore_task(saved, weights, merged=True).state_dict()
-        return cls(str(path), saved, weights)
+            weights = build.restore(saved, weights, merged=True).state_dict()
+        return cls(str(path), saved, weights)._of(source, field)
+
+    def _of(self, source: str, field: str) -> "Origin":
+        """Of a joint run: the source of this name, else the first that reads the field, else the first."""
+        sources = views(self.config)
+        if not sources:
+            return self
+        reads = [name for name, view in sources.items() if field_of(view["tokenizer"]) == field]
+        name = source if source in sources else [*reads, *sources][0]
+        own = weights_of(name, self.weights)
+        return replace(self, name=f"{name} of {self.name}", config=sources[name], weights=own)
 
     @classmethod
     def _of_folder(cls, name: str, field: str, config_dirs: Iterable[Path]) -> "Origin":

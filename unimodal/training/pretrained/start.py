@@ -6,9 +6,11 @@ from typing import Any
 
 from unimodal.data.sources.base import Source
 from unimodal.tasks.base import Task
+from unimodal.tasks.learner import Learner
 from unimodal.training import build, checkpoints
 from unimodal.training.console import say
 from unimodal.training.finetune.base import TOKENIZERS, FineTuning, trained_share
+from unimodal.training.mix import ALONE, views, with_views, within_task
 from unimodal.training.pretrained.fields import field_of
 from unimodal.training.pretrained.fit import fit
 from unimodal.training.pretrained.origin import Origin
@@ -18,7 +20,7 @@ from unimodal.training.pretrained.vocabulary import take_vocabulary
 
 def make_start(
     config: build.Config, source: Source, last: Path | None = None, config_dirs: Iterable[Path] = ()
-) -> tuple[build.Config, Task, FineTuning]:
+) -> tuple[build.Config, Learner, FineTuning]:
     """The complete config, its task with what does not learn frozen, and the way of fine-tuning.
 
     Args:
@@ -32,45 +34,58 @@ def make_start(
         ValueError: if the checkpoint does not fit, or the way of fine-tuning needs one and there is none.
     """
     finetuning = build.make_finetuning(config)
+    task: Learner
     if config["pretrained"]:
         complete, task = _from_checkpoint(config, source, last, config_dirs)
         finetuning = build.make_finetuning(complete)
     else:
         _check_untrained(finetuning)
         complete = build.complete(config, source)
-        task = build.make_task(complete)
+        task = build.make_learner(complete)
     finetuning.apply(task)
     trained, everything = trained_share(task)
     if trained < everything:
         share = f"{trained:,} of {everything:,} parameters ({trained / everything:.1%})"
-        new = any(name.startswith(TOKENIZERS) for name in finetuning.fresh)
+        new = any(within_task(name).startswith(TOKENIZERS) for name in finetuning.fresh)
         say(f"finetune: {finetuning.name} trains {share}" + (", what is new of the tokenizer too" * new))
     return complete, task, finetuning
 
 
 def _from_checkpoint(
     config: build.Config, source: Source, last: Path | None, config_dirs: Iterable[Path]
-) -> tuple[build.Config, Task]:
+) -> tuple[build.Config, Learner]:
+    sources = views(config) or {ALONE: config}
     if last:
         saved, _ = checkpoints.load(last, config_dirs)
-        complete = build.complete(take_vocabulary(config, saved)[0], source)
-        return _with_fresh(complete, (saved["finetune"] or {}).get("fresh", [])), build.make_task(complete)
-    origin = Origin.read(config["pretrained"], field_of(config["tokenizer"]), config_dirs)
-    config, note = take_vocabulary(config, origin.config)
-    complete = build.complete(config, source)
-    task = build.make_task(complete)
-    report = fit(task, complete, origin)
+        before = views(saved) or {ALONE: saved}
+        kept = {name: take_vocabulary(view, before[name])[0] for name, view in sources.items()}
+        complete = build.complete(with_views(config, kept), source)
+        return _with_fresh(complete, (saved["finetune"] or {}).get("fresh", [])), build.make_learner(complete)
+    origins = {
+        name: Origin.read(config["pretrained"], field_of(view["tokenizer"]), config_dirs, name)
+        for name, view in sources.items()
+    }
+    taken = {name: take_vocabulary(view, origins[name].config) for name, view in sources.items()}
+    complete = build.complete(with_views(config, {name: view for name, (view, _) in taken.items()}), source)
+    learner = build.make_learner(complete)
+    fresh = []
+    for name, view in (views(complete) or {ALONE: complete}).items():
+        task = learner.by_source[name]
+        new = _load(task, view, origins[name], taken[name][1])
+        fresh += [f"tasks.{name}.{one}" if name else one for one in new]
+    return _with_fresh(complete, fresh), learner
+
+
+def _load(task: Task, config: build.Config, origin: Origin, note: str) -> list[str]:
+    """Give a task what fits of a checkpoint, and say so; returns the names of what is new."""
+    report = fit(task, config, origin)
     if config.get("keep_head"):
         _check_kept(report)
     task.load_state_dict(report.tensors, strict=False)
-    for line in (
-        report.summary(task),
-        *([note] if note else []),
-        *report.notes,
-        *([f"  {origin.note}"] if origin.note else []),
-    ):
-        say(line)
-    return _with_fresh(complete, report.fresh(task)), task
+    for line in (report.summary(task), note, *report.notes, f"  {origin.note}" * bool(origin.note)):
+        if line:
+            say(line)
+    return report.fresh(task)
 
 
 def _check_kept(report: Report) -> None:

@@ -33,8 +33,9 @@ class Rows:
         return known.ndim == 2 and len(known) == self.size
 
     def move(self, known: Tensor, fresh: Tensor) -> Tensor:
-        """The fresh tensor with the rows of common tokens replaced."""
-        moved = fresh.detach().clone()
+        """The fresh tensor, at the scale of the known one, with the rows of common tokens replaced."""
+        scale = known.std() / fresh.detach().std().clamp_min(1e-12)
+        moved = fresh.detach() * scale.to(fresh.dtype)
         moved[torch.tensor(self.here)] = known[torch.tensor(self.there)].to(moved.dtype)
         return moved
 

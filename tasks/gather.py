@@ -1,0 +1,39 @@
+"""All processes' rows, with their gradients."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd import Function
+
+
+def world() -> tuple[int, int]:
+    """This process's rank and how many there are; (0, 1) where nothing is distributed."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return 0, 1
+    return dist.get_rank(), dist.get_world_size()
+
+
+def gather(rows: Tensor) -> Tensor:
+    """The rows [R, ...] of all processes, [world * R, ...], in the order of ranks.
+
+    Each process has as many. The gradient of a row is the sum of those that all processes have for it, so
+    that with DDP, which takes the mean over processes, a loss of all rows learns as in a single process.
+    """
+    return rows if world()[1] == 1 else _Gather.apply(rows)
+
+
+class _Gather(Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world()[1])]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        rank, num = world()
+        return total.chunk(num)[rank]

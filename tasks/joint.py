@@ -1,0 +1,102 @@
+"""Several tasks on one backbone, or each on its own, learned in one run."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from unimodal.model import Unimodal
+from unimodal.tasks.base import Output, Task
+from unimodal.tasks.learner import Learner
+from unimodal.types import Batch
+
+Step = dict[str, Batch]
+
+
+class Joint(Learner):
+    """The tasks of several sources; their losses are added where a step has batches of several.
+
+    A backbone that all tasks share is one module with one name, `backbone`, in parameters and checkpoints;
+    what is a source's own is under `tasks.SOURCE`.
+
+    Args:
+        tasks: by the name of their source.
+        loss_weights: of each source's loss in the sum, and in `val/loss`.
+    """
+
+    def __init__(self, tasks: Mapping[str, Task], loss_weights: Mapping[str, float]):
+        super().__init__()
+        backbones = list({id(task.model.backbone): task.model.backbone for task in tasks.values()}.values())
+        self.shared = len(backbones) == 1 and len(tasks) > 1
+        if self.shared:
+            self.backbone = backbones[0]  # before the tasks, so that this is its name
+            self.register_state_dict_post_hook(_drop_aliases)
+            self.register_load_state_dict_pre_hook(_add_aliases)
+        self.tasks, self.loss_weights = nn.ModuleDict(tasks), dict(loss_weights)
+
+    @property
+    def models(self) -> list[Unimodal]:
+        """One a source."""
+        return [task.model for task in self.by_source.values()]
+
+    @property
+    def by_source(self) -> dict[str, Task]:
+        """The tasks."""
+        return {name: cast(Task, task) for name, task in self.tasks.items()}
+
+    def forward(self, batch: Step) -> dict[str, Output]:
+        """Each source's output."""
+        return {name: self.tasks[name](one) for name, one in batch.items()}
+
+    def training_step(self, batch: Step, batch_idx: int) -> dict[str, Any]:
+        """One step; beside the loss, how much was read."""
+        outputs = self(batch)
+        loss = sum(self.loss_weights[name] * output.loss for name, output in outputs.items())
+        for name, output in outputs.items():
+            self.log(f"train/{name}/loss", output.loss)
+        self.log("train/loss", cast(Tensor, loss), prog_bar=True)
+        shapes = [output.tokens.mask.shape for output in outputs.values()]
+        num_samples, num_tokens = sum(s[0] for s in shapes), sum(s.numel() for s in shapes)
+        return {"loss": loss, "num_samples": num_samples, "num_tokens": num_tokens}
+
+    def on_validation_epoch_start(self) -> None:
+        """Each task forgets the validation before."""
+        for task in self.by_source.values():
+            task.on_validation_epoch_start()
+
+    def validation_step(self, batch: Step, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Each source counts its own."""
+        for name, one in batch.items():
+            self.by_source[name].count(one)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log each source's figures as `val/SOURCE/...`, and the weighted mean of their losses."""
+        total = sum(self.loss_weights.values())
+        mean: Any = 0.0
+        for name, task in self.by_source.items():
+            figures = task.figures()
+            mean = mean + self.loss_weights[name] / total * figures["loss"]
+            for key, value in figures.items():
+                self.log(f"val/{name}/{key}", value, prog_bar=f"val/{key}" == task.monitor)
+        self.log("val/loss", mean)
+
+    def samples(self) -> list[str]:
+        """Those of each task, under the name of its source."""
+        return [f"{name}: {line}" for name, task in self.by_source.items() for line in task.samples()]
+
+
+def _is_alias(name: str) -> bool:
+    return name.startswith("tasks.") and name.split(".")[2:4] == ["model", "backbone"]
+
+
+def _drop_aliases(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    """The shared backbone is saved once."""
+    for name in [name for name in state if name.startswith(prefix) and _is_alias(name[len(prefix) :])]:
+        del state[name]
+
+
+def _add_aliases(module: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+    own = {name: value for name, value in state.items() if name.startswith(f"{prefix}backbone.")}
+    for source in cast(Joint, module).tasks:
+        for name, value in own.items():
+            state[f"{prefix}tasks.{source}.model.{name[len(prefix) :]}"] = value

@@ -1,0 +1,33 @@
+"""Several sources under one roof; none of their samples meet."""
+
+from collections.abc import Mapping, Sequence
+
+from unimodal.data.sources.base import Source
+
+
+class JointSource(Source):
+    """The sources of joint training, by name. They are read through their own `sources`, not as one.
+
+    Args:
+        sources: by name.
+
+    Attributes:
+        split_names: the splits that all of them have.
+        allow_changed: whether all of them may have changed.
+    """
+
+    def __init__(self, sources: Mapping[str, Source]):
+        self.sources = dict(sources)
+        names = [source.split_names for source in sources.values()]
+        self.split_names: Sequence[str] = [
+            name for name in names[0] if all(name in others for others in names)
+        ]
+        self.allow_changed = all(source.allow_changed for source in sources.values())
+
+    def fingerprint(self) -> str:
+        """Of each source."""
+        return " ".join(f"{name}={source.fingerprint()}" for name, source in self.sources.items())
+
+    def describe(self) -> list[str]:
+        """What each source says."""
+        return [f"{name}: {line}" for name, source in self.sources.items() for line in source.describe()]
