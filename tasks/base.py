@@ -162,8 +162,9 @@ class Task(Learner):
         """One step; beside the loss, how much was read."""
         output = self(batch)
         self.log("train/loss", output.loss, prog_bar=True)
-        num_samples, num_tokens = output.tokens.mask.shape
-        return {"loss": output.loss + self._touch(), "num_samples": num_samples, "num_tokens": num_samples * num_tokens}
+        mask = output.tokens.mask
+        num_tokens = int(mask.sum()) if "rows" in batch else mask.numel()  # packed: padding is not computed
+        return {"loss": output.loss + self._touch(), "num_samples": len(mask), "num_tokens": num_tokens}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count one batch; sums, so that neither batch size nor number of processes matters."""

@@ -45,7 +45,7 @@ class CTC(Task):
         self,
         model: Unimodal,
         vocabulary: Mapping[str, str],
-        frames_per_token: int = 2,
+        frames_per_token: int = 1,
         skip_short: bool = False,
         beam_size: int = 1,
     ):

@@ -44,9 +44,16 @@ class Joint(Learner):
         """The tasks."""
         return {name: cast(Task, task) for name, task in self.tasks.items()}
 
-    def forward(self, batch: Step) -> dict[str, Output]:
-        """Each source's output."""
-        return {name: self.tasks[name](one) for name, one in batch.items()}
+    def forward(self, batch: Step, count: bool = False) -> dict[str, Output]:
+        """Each source's output; or, to `count` it in validation, nothing.
+
+        Both go through here because FSDP2 gathers parameters in a module's `forward` only.
+        """
+        if not count:
+            return {name: self.tasks[name](one) for name, one in batch.items()}
+        for name, one in batch.items():
+            self.by_source[name].count(one)
+        return {}
 
     def training_step(self, batch: Step, batch_idx: int) -> dict[str, Any]:
         """One step; beside the loss, how much was read."""
@@ -66,8 +73,7 @@ class Joint(Learner):
 
     def validation_step(self, batch: Step, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Each source counts its own."""
-        for name, one in batch.items():
-            self.by_source[name].count(one)
+        self(batch, count=True)
 
     def on_validation_epoch_end(self) -> None:
         """Log each source's figures as `val/SOURCE/...`, and the weighted mean of their losses."""

@@ -14,9 +14,8 @@ from unimodal.tokenizers.base import Tokenizer, check_positive
 from unimodal.tokenizers.pixels import grid
 from unimodal.types import Batch, TokenSequence, full_mask
 
-
-# Patches and frames enter the residual stream at about unit scale. A text that comes in at 0.02, as is usual, is
-# drowned there by what the blocks learn to add for the others: 0.14 nats a byte when all four are learned jointly.
+# Patches and frames enter the residual stream at about unit scale. A text that comes in at 0.02, as is usual,
+# drowns there in what the blocks learn to add for the others: docs/joint-training.md has the figures.
 UNIT, SMALL = 1.0, 0.02
 
 

@@ -3,7 +3,7 @@
     python tools/joint_cost.py [ROUNDS]
 
 idle: an image step of `modality=all`, where text, audio and video are idle, over one of `modality=image`.
-several: a step with a batch of each of the four, over a step that takes them one by one and adds the gradients.
+several: a step with a batch of each of the four, over one that takes them one by one and adds the gradients.
 
 Machines drift, so each round times the two sides alternately; printed are the median ratio and its quartiles.
 """

@@ -3,9 +3,9 @@
     python tools/joint_table.py [FOLDER] [KEY=VALUE ...]
 
 Six runs one after the other, about 15 minutes on two quiet cores: `modality=all`; `modality=image`, text,
-audio and video alone, as often over their data and each with its own settings; and `modality=all share=none`,
-four backbones in the joint order. Overrides go to all of them. Runs that FOLDER (runs/joint-table) has already
-are not repeated.
+audio and video alone, as often over their data and each with its own settings; and `modality=all
+share=none`, four backbones in the joint order. Overrides go to all of them. Runs that FOLDER
+(runs/joint-table) has already are not repeated.
 """
 
 import json

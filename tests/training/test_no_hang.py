@@ -22,6 +22,7 @@ SMALL = (
     "mix.tones.data.val_size=33",  # an odd number: the last validation batch of one process is filled up
     "mix.digits.augment=null",
     "mix.tones.augment=null",
+    "optimizer.eps=1e-3",  # else Adam makes whole steps of the rounding of a gradient that is almost zero
     "trainer.max_epochs=2",
     "logger=csv",
 )
@@ -44,8 +45,7 @@ def assert_alike(one, two):
     (figures, state, _), (other_figures, other_state, _) = one, two
     assert state.keys() == other_state.keys()
     for name, value in state.items():
-        # Where a gradient is almost zero, Adam makes steps of its rounding.
-        assert (value - other_state[name]).norm() <= 0.01 * value.norm() + 1e-3, name
+        torch.testing.assert_close(value, other_state[name], rtol=1e-3, atol=1e-4, msg=name)
     assert figures["steps"] == other_figures["steps"]
     for key in ("val/digits/loss", "val/tones/loss", "val/loss"):
         assert figures[key] == pytest.approx(other_figures[key], rel=1e-4)

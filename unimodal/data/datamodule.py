@@ -150,7 +150,7 @@ class DataModule(L.LightningDataModule):
         return weights
 
     def first_batches(self) -> list[Batch]:
-        """A small one of the first training examples; of samples in parts with all modalities that there are."""
+        """A small one of the first training examples; of samples in parts with all their modalities."""
         dataset, first, met = self.dataset("train", True), list[Any](), set[int]()
         for index in range(min(MAX_FIRST, len(cast(Sized, dataset)))):
             example: Any = dataset[Draw(0, index)]

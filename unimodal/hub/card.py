@@ -10,6 +10,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from unimodal.hub.usage import adapter_usage, graph_usage, pipeline_tag, usage
+from unimodal.hub.usage_by_head import BY_HEAD, usage_by_head
 
 MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&])")  # what CommonMark and the hub's mathematics could read
 
@@ -46,6 +47,7 @@ class Card:
         notes: what else a user has to know.
         runtime: the package that runs it: transformers, or onnxruntime.
         adapter: whether there is one in the folder `adapter`.
+        modalities: all that the model reads.
     """
 
     title: str
@@ -62,6 +64,7 @@ class Card:
     notes: tuple[str, ...] = field(default=())
     runtime: str = "transformers"
     adapter: bool = False
+    modalities: tuple[str, ...] = ()
 
 
 def write_card(folder: Path, card: Card) -> None:
@@ -71,7 +74,7 @@ def write_card(folder: Path, card: Card) -> None:
 
 
 def _header(folder: Path, card: Card) -> ModelCardData:
-    tag = pipeline_tag(card.task, card.modality)
+    tag = pipeline_tag(card.task, card.modality, card.modalities)
     name = next(filter(None, map(_line, card.data)), "the training data")
     results = [
         EvalResult(
@@ -95,12 +98,7 @@ def _header(folder: Path, card: Card) -> ModelCardData:
 
 
 def _parts(folder: Path, card: Card) -> Iterable[str]:
-    native = card.family is not None
-    code = (
-        usage(card.title, card.modality, card.task, card.class_name, native)
-        if card.runtime == "transformers"
-        else graph_usage(card.title, card.modality, card.task)
-    )
+    native, code = card.family is not None, _code(card)
     yield f"# {escaped(_title(folder, card))}"
     size = f"{card.parameters:,} parameters, {escaped(card.backbone)}"
     yield f"{card.task} of {card.modality}: {size}; {_kind(card)}."
@@ -122,6 +120,15 @@ def _parts(folder: Path, card: Card) -> Iterable[str]:
         f"## Verification\n\nLargest difference to the run's outputs: {checked.difference:.1e} over "
         f"{checked.num_samples} samples, {card.runtime} {version(card.runtime)}, fp32."
     )
+
+
+def _code(card: Card) -> str:
+    if card.runtime != "transformers":
+        return graph_usage(card.title, card.modality, card.task)
+    native = card.family is not None
+    if card.task in BY_HEAD and not native:
+        return usage_by_head(card.title, card.task, card.class_name, card.modalities)
+    return usage(card.title, card.modality, card.task, card.class_name, native)
 
 
 def _tag(card: Card) -> str:

@@ -1,4 +1,4 @@
-"""generation_config.json: how a language model continues a text unless it is told otherwise."""
+"""generation_config.json: how a model writes text unless it is told otherwise."""
 
 from pathlib import Path
 from typing import Any
@@ -21,3 +21,16 @@ def write_generation(folder: Path, trained: Trained) -> None:
         settings["max_new_tokens"] = trained.task["sample_len"]
     ids = special_ids(trained.tokenizers["text"]["vocabulary"])
     GenerationConfig(**ids, **settings).save_pretrained(folder)
+
+
+def write_decoding(folder: Path, trained: Trained) -> None:
+    """Of a captioner, its decoding; a text begins with the end of the one before."""
+    node = trained.task.get("decoding") or {}
+    settings: dict[str, Any] = {"max_new_tokens": node.get("max_new_tokens", 64), "do_sample": False}
+    if node.get("temperature"):
+        settings |= {"do_sample": True, "temperature": node["temperature"]}
+        settings |= {"top_k": node.get("top_k") or 0, "top_p": node.get("top_p") or 1.0}
+    if node.get("num_beams", 1) > 1:
+        settings |= {"num_beams": node["num_beams"], "length_penalty": node.get("length_penalty", 1.0)}
+    ids = special_ids(trained.tokenizers["text"]["vocabulary"])
+    GenerationConfig(**ids | {"bos_token_id": ids["eos_token_id"]}, **settings).save_pretrained(folder)

@@ -9,6 +9,9 @@ from torch import Tensor
 CLASSIFICATION = "unimodal.tasks.classification.Classification"
 REGRESSION = "unimodal.tasks.regression.Regression"
 LANGUAGE_MODELING = "unimodal.tasks.language_modeling.LanguageModeling"
+CAPTIONING = "unimodal.tasks.captioning.Captioning"
+CTC = "unimodal.tasks.ctc.CTC"
+CONTRASTIVE = "unimodal.tasks.contrastive.Contrastive"
 
 Node = dict[str, Any]
 """What a yaml says of one object: `_target_`, the class, and its arguments, plain values throughout."""

@@ -1,57 +1,12 @@
 """The lines of Python that load a folder and ask its model something."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+
+from unimodal.hub.usage_by_head import CAPTIONER, PAIRED, PICTURE_TEXT, TRANSCRIBER
+from unimodal.hub.usage_inputs import INPUTS, RESAMPLED
 
 LANGUAGE_MODEL = "LanguageModeling"
 PREDICTING = ("Classification", "Regression")
-
-
-@dataclass(frozen=True)
-class Input:
-    """How one modality comes to a model.
-
-    Attributes:
-        auto: the class that loads its processor.
-        imports: that the lines need.
-        lines: that make what the others name.
-        piped: what a pipeline is called with.
-        processed: what the processor is called with.
-    """
-
-    auto: str
-    imports: tuple[str, ...]
-    lines: tuple[str, ...]
-    piped: str
-    processed: str
-
-
-INPUTS = {
-    "image": Input("AutoImageProcessor", (), ("image = 'photo.jpg'",), "image", "image"),
-    "audio": Input(
-        "AutoFeatureExtractor",
-        ("import soundfile", "import torch", "import torchaudio"),
-        ("samples, rate = soundfile.read('sound.wav', always_2d=True)", "samples = samples.mean(1)"),
-        "{'raw': samples, 'sampling_rate': rate}",
-        "samples, sampling_rate=rate",
-    ),
-    "video": Input(
-        "AutoVideoProcessor",
-        ("import av", "import numpy"),
-        (
-            "frames = av.open('clip.mp4').decode(video=0)",
-            "clip = numpy.stack([frame.to_ndarray(format='rgb24') for frame in frames])",
-        ),
-        "clip",
-        "clip",
-    ),
-    "text": Input(
-        "AutoTokenizer", (), ("text = 'a text'",), "text, truncation=True", "text, truncation=True"
-    ),
-}
-RESAMPLED = (
-    "rate, given = processor.sampling_rate, rate",
-    "samples = torchaudio.functional.resample(torch.tensor(samples), given, rate).numpy()",
-)
 # Native video processors sample where equal shares of a clip begin; training took their middles.
 MIDDLES = (
     "n = pipe.model.config.num_frames",
@@ -59,8 +14,20 @@ MIDDLES = (
 )
 
 
-def pipeline_tag(task: str, modality: str) -> str:
-    """The hub's name of what the model does, which is its pipeline's too."""
+def pipeline_tag(task: str, modality: str, modalities: Sequence[str] = ()) -> str:
+    """The hub's name of what the model does, which is mostly its pipeline's too.
+
+    Args:
+        task: its class's name.
+        modality: the first that it reads.
+        modalities: all of them.
+    """
+    if task == CAPTIONER:
+        return f"{modality}-text-to-text"
+    if task == TRANSCRIBER:
+        return "automatic-speech-recognition"
+    if task == PAIRED and set(modalities) == PICTURE_TEXT:
+        return "zero-shot-image-classification"
     if task == LANGUAGE_MODEL:
         return "text-generation"
     if task in PREDICTING:

@@ -162,9 +162,7 @@ def _test_figures(trainer: L.Trainer, task: Learner, datamodule: Data) -> dict[s
     datamodule.eval_split, loggers, trainer.loggers = "test", trainer.loggers, []
     validated = trainer.validate(task, datamodule=datamodule, verbose=False)
     datamodule.eval_split, trainer.loggers = "val", loggers
-    return {
-        name.replace("val/", "test/", 1): value for result in validated for name, value in result.items()
-    }
+    return {name.replace("val/", "test/", 1): value for result in validated for name, value in result.items()}
 
 
 def _write_config(config: build.Config, output: Path) -> None:

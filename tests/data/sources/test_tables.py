@@ -4,8 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from unimodal.data.sources.table import TableSource
 from unimodal.data.sources.joined import JoinedRows
+from unimodal.data.sources.table import TableSource
 from unimodal.data.sources.tables import read_table
 
 TEXTS = [f"this is number {i}" for i in range(20)]

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -307,6 +308,34 @@ def own_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     node = {"_target_": "rows_of_mine.RowTokenizer", "dim": 32}
     yield run_of({"image": node}, transformer(), classification())
     sys.path.remove(str(folder))
+
+
+@pytest.fixture(scope="session")
+def nodes() -> SimpleNamespace:
+    """What small models are made of."""
+    return SimpleNamespace(
+        image=IMAGE,
+        sound={"audio": tokenizer("audio.AudioFrameTokenizer", **SOUND)},
+        text=text,
+        transformer=transformer,
+        inputs_of=inputs_of,
+        as_batch=as_batch,
+    )
+
+
+@pytest.fixture(scope="session")
+def built() -> Callable[..., tuple[Any, Trained]]:
+    """A task with random weights of tokenizers, backbone and task, and the same as plain data."""
+
+    def _built(tokenizers: dict[str, Any], backbone: dict[str, Any], node: dict[str, Any]) -> Any:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            parts = {field: make(one) for field, one in tokenizers.items()}
+            task = make(node, model=Unimodal(parts, make(backbone)))
+        randomise(task)
+        return task.eval(), Trained(backbone, tokenizers, node, task.state_dict())
+
+    return _built
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from unimodal.training.export.export import export
+from unimodal.training.train import train
+
 VIT_NAMES = {  # of GPT-2's tensors in a block; all but the norms are transposed there
     "ln_1": "layernorm_before",
     "attn.c_proj": "attention.output.dense",
@@ -51,19 +54,54 @@ def four(trained, exported):
     return {name: exported(name) for name in STOCK}
 
 
-@pytest.mark.slow
-def test_the_blocks_of_four_stock_models_are_the_same_bytes(four, trained):
+def check_blocks(four):
+    """All folders hold the same bytes in their blocks."""
     expected = blocks(four["image"], STOCK["image"][1])
     key_biases = {name for name in expected if name.endswith("key.bias")}
     assert len(expected) == 2 * 16 and len(key_biases) == 2
-    for name, (stock, prefix) in STOCK.items():
-        assert json.loads((four[name] / "config.json").read_text())["architectures"] == [stock]
+    for name, (_, prefix) in STOCK.items():
         found = as_vit(blocks(four[name], prefix)) if name == "turn_text" else blocks(four[name], prefix)
         assert not any(found.pop(key).any() for key in key_biases)  # zeros change nothing under softmax
         assert found.keys() == expected.keys() - key_biases
         for key, tensor in found.items():
             assert tensor.dtype == torch.float32
             assert tensor.contiguous().numpy().tobytes() == expected[key].numpy().tobytes(), f"{name}: {key}"
+
+
+@pytest.mark.slow
+def test_the_blocks_of_four_stock_models_are_the_same_bytes(four):
+    for name, (stock, _) in STOCK.items():
+        assert json.loads((four[name] / "config.json").read_text())["architectures"] == [stock]
+    check_blocks(four)
+
+
+JOINT = (
+    "backbone.dim=32",
+    "backbone.depth=2",
+    "backbone.num_heads=2",
+    "block.residual_init=normal",
+    "modality=all",
+    "block=classic",
+    "tokenizer@mix.audio.tokenizer=audio_spectrogram",
+    "mix.text.tokenizer.max_len=64",
+    "mix.text.task.sample_len=16",
+    "trainer=cpu",
+    "trainer.precision=32-true",
+    "debug=fast",
+    "logger=csv",
+)
+
+
+@pytest.mark.slow
+def test_a_jointly_trained_backbone_is_four_stock_models(configure, tmp_path):
+    run = tmp_path / "run"
+    train(configure(*JOINT, f"output={run}"), run)
+    for name, (stock, _) in STOCK.items():
+        source = name.removeprefix("turn_")
+        ask = (f"checkpoint={run}", f"output={tmp_path / name}", f"only={source}", "num_samples=2")
+        export(configure(*ask, verb="export"))  # compares outputs in a clean process
+        assert json.loads((tmp_path / name / "config.json").read_text())["architectures"] == [stock]
+    check_blocks({name: tmp_path / name for name in STOCK})
 
 
 @pytest.mark.slow

@@ -231,7 +231,8 @@ class RowSource(Source):
         if self.kind not in ("class", "multilabel"):
             return
         self.multilabel = self.kind == "multilabel"
-        seen = set(labels_of.class_counts([self.parsed[row] for row in self.indices.get("train", [])]))
+        known = self.indices.get("train", next(iter(self.indices.values())))  # to measure, there is only val
+        seen = set(labels_of.class_counts([self.parsed[row] for row in known]))
         self.class_names = list(map(str, labels.class_names or labels_of.sort_names(seen)))
         self.class_index = {name: index for index, name in enumerate(self.class_names)}
         for name in self.split_names:

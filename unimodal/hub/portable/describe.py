@@ -5,10 +5,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from unimodal.hub.labels import label_settings, special_ids
-from unimodal.hub.portable.auto import AUTO_CLASSES, OF_FIELD, auto_map
+from unimodal.hub.portable.auto import AUTO_CLASSES, OF_FIELD, OF_TASK, auto_map
 from unimodal.hub.portable.configuration_unimodal import UnimodalConfig
 from unimodal.hub.portable.names import find
-from unimodal.hub.trained import CLASSIFICATION, LANGUAGE_MODELING, REGRESSION, Node, Trained
+from unimodal.hub.trained import (
+    CAPTIONING,
+    CLASSIFICATION,
+    CONTRASTIVE,
+    CTC,
+    LANGUAGE_MODELING,
+    REGRESSION,
+    Node,
+    Trained,
+)
 
 HYDRA = ("_convert_", "_recursive_")
 EMBEDDING = "model.tokenizers.text.embedding.weight"
@@ -25,7 +34,7 @@ def describe(trained: Trained) -> UnimodalConfig:
     return UnimodalConfig(
         backbone=backbone,
         tokenizers=tokenizers,
-        task=_task(trained.task),
+        task=_task(trained),
         max_samples=_max_samples(trained.tokenizers),
         architectures=[AUTO_CLASSES[classes[-1]]],
         auto_map=auto_map(classes),
@@ -40,6 +49,8 @@ def _auto_classes(trained: Trained) -> list[str]:
     target = trained.task["_target_"]
     if target == LANGUAGE_MODELING:
         return ["AutoModel", "AutoModelForCausalLM"]
+    if target in OF_TASK:
+        return ["AutoModel", OF_TASK[target]]
     if target not in (CLASSIFICATION, REGRESSION):
         return ["AutoModel"]
     heads = [OF_FIELD[field] for field in trained.tokenizers if field in OF_FIELD]
@@ -59,13 +70,25 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def _task(node: Node) -> Node:
+def _task(trained: Trained) -> Node:
     """What the exported classes read; of a task that they do not know only its name."""
-    if node["_target_"] == LANGUAGE_MODELING:
+    node, target = trained.task, trained.task["_target_"]
+    if target == LANGUAGE_MODELING:
         return {**node, "causal": True}
-    if node["_target_"] not in (CLASSIFICATION, REGRESSION):
-        return {"_target_": node["_target_"]}
+    if target == CTC:
+        num_labels = len(trained.weights["head.bias"]) // _frames_per_token(node)
+        return {"_target_": target, "frames_per_token": _frames_per_token(node), "num_labels": num_labels}
+    if target == CONTRASTIVE:
+        width = len(trained.weights[f"projections.{next(iter(trained.tokenizers))}.weight"])
+        similarity = {"projection_dim": width, "has_bias": "contrast.bias" in trained.weights}
+        return {"_target_": target, "pooling": _plain(node["pooling"]), **similarity}
+    if target not in (CLASSIFICATION, REGRESSION):
+        return {"_target_": target}
     return {key: _plain(value) for key, value in node.items()}
+
+
+def _frames_per_token(node: Node) -> int:
+    return int(_complete(node)["frames_per_token"])
 
 
 def _labels(task: Node) -> dict[str, Any]:
@@ -73,10 +96,13 @@ def _labels(task: Node) -> dict[str, Any]:
 
 
 def _text(trained: Trained) -> dict[str, Any]:
+    if trained.task["_target_"] == CTC:
+        return special_ids(trained.task["vocabulary"])  # the end of text is the blank
     if "text" not in trained.tokenizers:
         return {}
-    rows = trained.weights[EMBEDDING].shape[0]
-    return {"vocab_size": rows} | special_ids(trained.tokenizers["text"]["vocabulary"])
+    rows, ids = trained.weights[EMBEDDING].shape[0], special_ids(trained.tokenizers["text"]["vocabulary"])
+    start = {"bos_token_id": ids["eos_token_id"]} if trained.task["_target_"] == CAPTIONING else {}
+    return {"vocab_size": rows, **ids, **start}
 
 
 def _max_samples(tokenizers: Mapping[str, Node]) -> int | None:

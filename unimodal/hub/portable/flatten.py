@@ -27,13 +27,14 @@ class Import(NamedTuple):
     line_idx: int
 
 
-def write_code(folder: Path, classes: Iterable[str]) -> None:
+def write_code(folder: Path, classes: Iterable[str], modules: Iterable[str] = ()) -> None:
     """Write what the model needs, and nothing else, into an existing folder.
 
     Args:
         folder: of config and weights.
         classes: dotted names of all that the config names by `_target_`. A class from outside of unimodal is
             copied with its module.
+        modules: of model classes, dotted, that are wanted beside the common ones.
 
     Raises:
         ValueError: if a class can not be imported, or its module needs more than the lowest rows of unimodal,
@@ -41,7 +42,7 @@ def write_code(folder: Path, classes: Iterable[str]) -> None:
     """
     found = {name: _home(name) for name in sorted(classes)}
     sources = {PARTS: _parts(found)}
-    todo = [*ENTRIES, *(module for module, _ in found.values())]
+    todo = [*ENTRIES, *modules, *(module for module, _ in found.values())]
     while todo:
         module = todo.pop()
         if module in sources or not _is_copied(module):

@@ -1,5 +1,6 @@
 """From the keys of stock processors to a batch."""
 
+import torch
 from torch import Tensor
 
 from unimodal.types import Batch
@@ -47,3 +48,16 @@ def make_batch(
 def places(attention_mask: Tensor) -> Tensor:
     """The place of each token in its text, int [B, N], wherever padding stands."""
     return (attention_mask.long().cumsum(1) - 1).clamp_min(0)
+
+
+def continued(ids: Tensor, mask: Tensor | None, position_ids: Tensor | None, seen: int) -> Batch:
+    """The batch of new tokens after `seen` old ones; `mask` is of all."""
+    num = ids.shape[1]
+    if position_ids is None:
+        position_ids = (
+            torch.arange(seen, seen + num, device=ids.device)[None]
+            if mask is None
+            else places(mask)[:, -num:]
+        )
+    batch = {"input_ids": ids, "position_ids": position_ids}
+    return batch if mask is None else {**batch, "attention_mask": mask[:, -num:]}

@@ -16,7 +16,7 @@ from transformers.modeling_outputs import (
 from unimodal.backbone.cache import KVCache
 from unimodal.backbone.transformer import Transformer, initialise
 from unimodal.hub.portable.configuration_unimodal import UnimodalConfig
-from unimodal.hub.portable.inputs import make_batch, places
+from unimodal.hub.portable.inputs import continued, make_batch
 from unimodal.hub.portable.losses import data_units, language_loss, pooled_loss
 from unimodal.hub.portable.nodes import make_model, make_pooling
 from unimodal.hub.portable.past import PastKeyValues
@@ -64,21 +64,35 @@ class UnimodalPreTrainedModel(PreTrainedModel):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
     ) -> tuple[TokenSequence, dict[str, tuple[Tensor, ...] | None]]:
+        """As `read`, of a batch."""
+        return self.read(self.embed(batch), causal, cache, None, output_hidden_states, output_attentions)
+
+    def embed(self, batch: Batch) -> TokenSequence:
+        """The tokens that a batch becomes."""
+        # Tokenizers compute some things in fp32, such as a spectrogram: autocast brings it to the weights.
+        half = self.dtype in HALF
+        with torch.autocast(self.device.type, self.dtype) if half else nullcontext():
+            tokens = self.model.embed(batch)
+        return tokens.with_embeds(tokens.embeds.to(self.dtype)) if half else tokens
+
+    def read(
+        self,
+        tokens: TokenSequence,
+        causal: bool,
+        cache: KVCache | None,
+        prefix: Tensor | None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+    ) -> tuple[TokenSequence, dict[str, tuple[Tensor, ...] | None]]:
         """The encoded tokens, and `hidden_states` and `attentions` where they are wanted, else None.
 
         Attention maps [B, H, N, N] have the backbone's register tokens in front.
         """
         hidden = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         maps = self.config.output_attentions if output_attentions is None else output_attentions
-        # Tokenizers compute some things in fp32, such as a spectrogram: autocast brings it to the weights.
-        half = self.dtype in HALF
-        with torch.autocast(self.device.type, self.dtype) if half else nullcontext():
-            tokens = self.model.embed(batch)
-        if half:
-            tokens = tokens.with_embeds(tokens.embeds.to(self.dtype))
         backbone: Transformer = self.model.backbone
         with recording(backbone, self.attention, bool(hidden), bool(maps)) as record:
-            encoded = backbone(tokens, causal=causal, cache=cache)
+            encoded = backbone(tokens, causal=causal, prefix=prefix, cache=cache)
         states = record.hidden_states(encoded.embeds) if hidden else None
         return encoded, {"hidden_states": states, "attentions": tuple(record.maps) if maps else None}
 
@@ -127,7 +141,7 @@ class UnimodalPreTrainedModel(PreTrainedModel):
 class UnimodalModel(UnimodalPreTrainedModel):
     """Tokens and one vector a sample, of any modalities together."""
 
-    _keys_to_ignore_on_load_unexpected = [r"^head\.", r"^head_norm\."]  # noqa: RUF012
+    _keys_to_ignore_on_load_unexpected = [r"^(head|head_norm|projections|contrast)\."]  # noqa: RUF012
 
     def __init__(self, config: UnimodalConfig):
         super().__init__(config)
@@ -153,8 +167,7 @@ class UnimodalModel(UnimodalPreTrainedModel):
         The keys of stock processors; which is which, `make_batch` says.
         """
         text, pixels = (input_ids, attention_mask, position_ids), (pixel_values, pixel_values_videos)
-        sound = (input_values, input_values_mask, self.config.max_samples)
-        batch = make_batch(*text, *pixels, *sound, parts)
+        batch = make_batch(*text, *pixels, input_values, input_values_mask, self.config.max_samples, parts)
         causal = self.config.task.get("causal", False)
         tokens, record = self.encode(batch, causal, None, output_hidden_states, output_attentions)
         output = BaseModelOutputWithPooling(tokens.embeds, self.pooling(tokens), **record)
@@ -192,8 +205,7 @@ class UnimodalForClassification(UnimodalPreTrainedModel):
         `labels` int [B], or float [B, C or K] for several classes or numbers; -100 does not count.
         """
         text, pixels = (input_ids, attention_mask, position_ids), (pixel_values, pixel_values_videos)
-        sound = (input_values, input_values_mask, self.config.max_samples)
-        batch = make_batch(*text, *pixels, *sound, parts)
+        batch = make_batch(*text, *pixels, input_values, input_values_mask, self.config.max_samples, parts)
         causal = self.config.task.get("causal", False)
         tokens, record = self.encode(batch, causal, None, output_hidden_states, output_attentions)
         logits = self.head(self.head_norm(self.pooling(tokens))).float()
@@ -265,25 +277,12 @@ class UnimodalForCausalLM(UnimodalPreTrainedModel, GenerationMixin):
             _check_padding(self.model.backbone, attention_mask)
         if past_key_values is not None:
             cache = PastKeyValues(past_key_values, attention_mask, num_registers)
-        batch = _continued(input_ids, attention_mask, position_ids, 0 if cache is None else cache.seen)
+        batch = continued(input_ids, attention_mask, position_ids, 0 if cache is None else cache.seen)
         tokens, record = self.encode(batch, True, cache, output_hidden_states, output_attentions)
         keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.head(tokens.embeds[:, keep]).float()
         loss = None if labels is None else language_loss(logits, labels)
         return self.finish(CausalLMOutputWithPast(loss, logits, past_key_values, **record), return_dict)
-
-
-def _continued(ids: Tensor, mask: Tensor | None, position_ids: Tensor | None, seen: int) -> Batch:
-    """The batch of new tokens after `seen` old ones; `mask` is of all."""
-    num = ids.shape[1]
-    if position_ids is None:
-        position_ids = (
-            torch.arange(seen, seen + num, device=ids.device)[None]
-            if mask is None
-            else places(mask)[:, -num:]
-        )
-    batch = {"input_ids": ids, "position_ids": position_ids}
-    return batch if mask is None else {**batch, "attention_mask": mask[:, -num:]}
 
 
 def _check_padding(backbone: Transformer, mask: Tensor) -> None:

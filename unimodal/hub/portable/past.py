@@ -11,22 +11,25 @@ from unimodal.backbone.cache import KVCache
 class PastKeyValues(KVCache):
     """What `generate` hands from step to step: beams are reordered and steps taken back outside of us.
 
-    Register tokens are kept beside the cache, once for all rows: they come first and see only each other, so
-    that they are the same in every row, and transformers counts tokens by the length of its cache.
+    Register tokens are kept beside the cache, for transformers counts tokens by its length: once for all rows
+    where they see only each other, and so are the same in each; else as those of the rows of the first pass,
+    which beams of one sample share.
 
     Args:
         past: a `transformers.Cache` that grows.
         attention_mask: [B, seen + new], which tokens are real, or None: all.
         num_registers: of the backbone.
+        prefixed: registers see a prefix.
 
     Raises:
         ValueError: for a cache of a fixed size.
     """
 
-    def __init__(self, past: Any, attention_mask: Tensor | None, num_registers: int):
+    def __init__(self, past: Any, attention_mask: Tensor | None, num_registers: int, prefixed: bool = False):
         if past.is_compileable:
             raise ValueError("this model writes with a cache that grows; leave out cache_implementation.")
         self.past, self.attention_mask, self.num_registers = past, attention_mask, num_registers
+        self.kept = slice(None) if prefixed else slice(1)
         self.seen: int = past.get_seq_length()
         if not self.seen:
             past.registers = {}
@@ -59,7 +62,7 @@ class PastKeyValues(KVCache):
         """Store new keys and values [B, H, N, head_dim]; returns those of registers and all tokens."""
         num = self.num_registers
         if num and not self.seen:
-            self.registers[layer_idx] = key[:1, :, :num], value[:1, :, :num]
+            self.registers[layer_idx] = key[self.kept, :, :num], value[self.kept, :, :num]
             key, value = key[:, :, num:], value[:, :, num:]
         keys, values = self.past.update(key, value, layer_idx)
         if not num:

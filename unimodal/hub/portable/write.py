@@ -7,23 +7,22 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unimodal.hub.generation import write_generation
-from unimodal.hub.portable import modeling_unimodal
+from unimodal.hub.generation import write_decoding, write_generation
+from unimodal.hub.portable.auto import model_class, modules_of
 from unimodal.hub.portable.configuration_unimodal import UnimodalConfig
 from unimodal.hub.portable.describe import describe
 from unimodal.hub.portable.flatten import write_code
 from unimodal.hub.portable.names import find
 from unimodal.hub.portable.nodes import named
 from unimodal.hub.portable.parts import PARTS
-from unimodal.hub.trained import LANGUAGE_MODELING, Trained
+from unimodal.hub.trained import CAPTIONING, LANGUAGE_MODELING, Trained
 from unimodal.hub.weights import write_weights
 
 
 def write_portable(folder: Path, trained: Trained) -> None:
-    """Write config.json, model.safetensors, the code and, of a language model, generation_config.json.
+    """Write config.json, model.safetensors, the code and, of what writes text, generation_config.json.
 
-    A task of another kind than classification, regression and language modelling is written without its
-    head, for `AutoModel`.
+    A task that no class is for is written without its head, for `AutoModel`.
 
     Args:
         folder: exists; files of these names are replaced.
@@ -36,10 +35,12 @@ def write_portable(folder: Path, trained: Trained) -> None:
     config = describe(trained)
     weights = _weights(config, trained)
     config.dtype = next(value.dtype for key, value in weights.items() if key.startswith("model.backbone."))
-    write_code(folder, named(config))
+    write_code(folder, named(config), modules_of(trained.task["_target_"]))
     config.save_pretrained(folder)
     if trained.task["_target_"] == LANGUAGE_MODELING:
         write_generation(folder, trained)
+    if trained.task["_target_"] == CAPTIONING:
+        write_decoding(folder, trained)
     write_weights(folder, weights)
 
 
@@ -47,7 +48,7 @@ def _weights(config: UnimodalConfig, trained: Trained) -> dict[str, Tensor]:
     """What the exported model holds; metrics and the objective's own state stay behind."""
     assert config.architectures
     with torch.device("meta"), _parts_of(config):
-        model = getattr(modeling_unimodal, config.architectures[0])(config)
+        model = model_class(config.architectures[0])(config)
     wanted = {key: value.shape for key, value in model.state_dict().items()}
     for tied in model.all_tied_weights_keys:  # safetensors keeps a shared tensor once
         del wanted[tied]

@@ -32,17 +32,40 @@ def write_text(folder: Path, node: Node, causal: bool) -> None:
     vocabulary = arguments(node)["vocabulary"]
     if vocabulary is None:
         return
-    eos = vocabulary["eos_token"]
-    stock = PreTrainedTokenizerFast(
-        tokenizer_object=_finished(vocabulary["tokenizer"], eos, causal),
-        eos_token=eos,
-        pad_token=vocabulary.get("pad_token", eos),
+    fast = _finished(vocabulary["tokenizer"], vocabulary["eos_token"], causal)
+    side = "left" if causal else "right"  # what is generated follows the prompt
+    save(
+        folder,
+        fast,
+        vocabulary,
+        side,
         model_max_length=arguments(node)["max_len"],
-        padding_side="left" if causal else "right",  # what is generated follows the prompt
+        **_start(vocabulary, causal),
+    )
+
+
+def write_prompts(folder: Path, node: Node) -> None:
+    """Of a captioner: behind a prompt stands the end of text, where what is written starts."""
+    vocabulary = arguments(node)["vocabulary"]
+    eos = vocabulary["eos_token"]
+    fast = _finished(vocabulary["tokenizer"], eos, False)
+    fast.post_processor = processors.TemplateProcessing(
+        single=f"$A {eos}", special_tokens=[(eos, fast.token_to_id(eos))]
+    )
+    save(folder, fast, vocabulary, "left", model_max_length=arguments(node)["max_len"])
+
+
+def save(folder: Path, fast: FastTokenizer, vocabulary: Mapping[str, str], side: str, **more: Any) -> None:
+    """The files of a stock fast tokenizer that pads on this side."""
+    stock = PreTrainedTokenizerFast(
+        tokenizer_object=fast,
+        eos_token=vocabulary["eos_token"],
+        pad_token=vocabulary.get("pad_token", vocabulary["eos_token"]),
+        padding_side=side,
         split_special_tokens=True,
         clean_up_tokenization_spaces=False,
         model_input_names=["input_ids", "attention_mask"],
-        **_start(vocabulary, causal),
+        **more,
     )
     stock.save_pretrained(str(folder))
 

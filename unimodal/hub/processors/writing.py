@@ -6,8 +6,9 @@ from typing import Any
 
 from unimodal.hub.processors.pixels import frames_processor, image_processor, video_processor
 from unimodal.hub.processors.sound import feature_extractor
-from unimodal.hub.processors.text import write_text
-from unimodal.hub.trained import Trained
+from unimodal.hub.processors.text import write_prompts, write_text
+from unimodal.hub.processors.transcripts import write_transcripts
+from unimodal.hub.trained import CAPTIONING, CTC, Trained
 from unimodal.hub.usage import LANGUAGE_MODEL
 
 PLAIN = "preprocessor_config.json"
@@ -40,7 +41,11 @@ def write_processors(folder: Path, trained: Trained, portable: bool) -> None:
         _write(folder / VIDEO, parts["video_processor"])
     if len(trained.tokenizers.keys() & {"image", "audio", "video"}) > 1:
         _write(folder / NESTED, parts)
-    if "text" in trained.tokenizers:
+    if trained.task["_target_"] == CTC:
+        write_transcripts(folder, trained.task["vocabulary"])
+    elif trained.task["_target_"] == CAPTIONING:
+        write_prompts(folder, trained.tokenizers["text"])
+    elif "text" in trained.tokenizers:
         write_text(folder, trained.tokenizers["text"], causal=writes_text(trained))
 
 

@@ -30,6 +30,16 @@ def main(request: dict[str, Any]) -> None:
 
     transformers.utils.logging.set_verbosity_error()
     torch.set_num_threads(1)
+    answers = write(request) if request["kind"] == "texts" else outputs(request)
+    answers["version"] = np.array(transformers.__version__)
+    np.savez(request["answers"], **answers)
+
+
+def outputs(request: dict[str, Any]) -> dict[str, Any]:
+    """What the model says of each sample, and of all together where it is a graph."""
+    import numpy as np
+    import transformers
+
     ask = graph(request) if request["graph"] else model(request)
     processor = getattr(transformers, request["processor_class"]).from_pretrained(request["folder"])
     samples, answers = list(np.load(request["samples"]).values()), {}
@@ -42,11 +52,41 @@ def main(request: dict[str, Any]) -> None:
         inputs = read(processor, request, samples)
         for index, output in enumerate(real(ask(inputs), inputs)):
             answers[f"together_{index}"] = output
-    answers["version"] = np.array(transformers.__version__)
-    np.savez(request["answers"], **answers)
+    return answers
 
 
-def model(request: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
+def write(request: dict[str, Any]) -> dict[str, Any]:
+    """What the model writes of the media and the prompt of each sample, taking the likeliest token."""
+    import numpy as np
+    import torch
+    import transformers
+
+    loaded, classes = load(request), request["processor_classes"]
+    processors = {
+        field: getattr(transformers, classes[field]).from_pretrained(request["folder"]) for field in classes
+    }
+    arrays, answers = np.load(request["samples"]), {}
+    for index in range(request["num_samples"]):
+        prompt = str(arrays[f"{index}_prompt"])
+        inputs = dict(processors["text"](prompt, return_tensors="pt"))
+        for field in classes:
+            if field != "text":
+                media = read(processors[field], request | {"field": field}, [arrays[f"{index}_{field}"]])
+                inputs = media | inputs  # a sound alone has no padding that its mask could show
+        written = loaded.generate(
+            **inputs,
+            max_new_tokens=request["max_new_tokens"],
+            do_sample=False,
+            num_beams=1,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        answers[f"ids_{index}"] = written.sequences[0].numpy()
+        answers[f"output_{index}"] = torch.cat(written.logits).float().numpy()
+    return answers
+
+
+def load(request: dict[str, Any]) -> Any:
     """The folder's model as transformers loads it, with its adapter where there is one."""
     import torch
     import transformers
@@ -64,11 +104,19 @@ def model(request: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
         from peft import PeftModel
 
         loaded = PeftModel.from_pretrained(loaded, request["adapter"])
-    loaded.eval()
+    return loaded.eval()
+
+
+def model(request: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
+    """What is asked of it."""
+    import torch
+
+    loaded = load(request)
+    called = getattr(loaded, request["method"]) if request["method"] else loaded
 
     @torch.inference_mode()
     def ask(inputs: dict[str, Any]) -> Any:
-        return loaded(**inputs)[request["output"]].float().numpy()
+        return called(**inputs)[request["output"]].float().numpy()
 
     return ask
 

@@ -35,6 +35,7 @@ def describe(
         notes=(*_inputs(run, loading), *([f"{note[0].upper()}{note[1:]}."] if note else [])),
         runtime="onnxruntime" if loading.graph else "transformers",
         adapter=loading.adapter,
+        modalities=tuple(run.trained.tokenizers),
     )
 
 

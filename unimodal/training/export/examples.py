@@ -1,6 +1,9 @@
 """Real samples for the comparison: decoded media, before any preprocessing."""
 
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -34,6 +37,22 @@ def examples(config: build.Config, field: str, preprocess: Any, num: int) -> tup
     return [_noise(field, preprocess, generator) for _ in range(min(num, 2))], NOISE
 
 
+def captioned(config: build.Config, preprocess: Mapping[str, Any], num: int) -> tuple[list[Sample], str]:
+    """As `examples`, with all media of each sample and its `prompt`, "" where it has none."""
+    try:
+        rows = build.make_source(config).split("val")
+        found = list(islice(_captioned(rows, preprocess), num))
+    except (ValueError, OSError):
+        found = []
+    if found:
+        return found, ""
+    generator = np.random.default_rng(0)
+    noises = [
+        [_noise(field, one, generator) for field, one in preprocess.items()] for _ in range(min(num, 2))
+    ]
+    return [dict(ChainMap({"prompt": ""}, *noise)) for noise in noises], NOISE
+
+
 def tensors(sample: Sample, field: str, preprocess: Any) -> dict[str, torch.Tensor]:
     """A batch of this one sample, as training would make it."""
     fitted = FIT[field](sample, preprocess)
@@ -61,6 +80,14 @@ def _from(source: Source, field: str, preprocess: Any, num: int) -> list[Sample]
             parts = [part for part in sample.get("parts", [sample]) if field in part]
             found += [{field: _decoded(part, field, preprocess)} for part in parts[:1]]
     return found
+
+
+def _captioned(rows: Any, preprocess: Mapping[str, Any]) -> Iterator[Sample]:
+    for index in range(len(rows)):
+        with suppress(BadSample):
+            sample = rows[index]
+            media = {field: _decoded(sample, field, one) for field, one in preprocess.items()}
+            yield {**media, "prompt": decode_text(sample.get("prompt") or "")}
 
 
 def _decoded(sample: Sample, field: str, preprocess: Any) -> Any:

@@ -16,18 +16,20 @@ from unimodal.hub.card import Verified, write_card
 from unimodal.hub.native.fit import Fit, best_fit, fit
 from unimodal.hub.native.writing import write_native
 from unimodal.hub.onnx import MODEL
-from unimodal.hub.portable.auto import OF_FIELD
+from unimodal.hub.portable.auto import OF_FIELD, OF_TASK
 from unimodal.hub.portable.write import write_portable
 from unimodal.hub.processors.text import check_text
 from unimodal.hub.processors.writing import write_processors, writes_text
 from unimodal.hub.push import push
-from unimodal.hub.trained import Trained
+from unimodal.hub.trained import CAPTIONING, CONTRASTIVE, Trained
 from unimodal.training import build
 from unimodal.training.console import say, table
 from unimodal.training.export.adapter import put_adapter, with_adapter
+from unimodal.training.export.captions import verify_captions
 from unimodal.training.export.description import describe
 from unimodal.training.export.examples import examples
 from unimodal.training.export.onnx import check_graph, write_graph
+from unimodal.training.export.refusals import check_task
 from unimodal.training.export.run import Run, read_run
 from unimodal.training.export.verify import Loading, units, verify
 
@@ -57,6 +59,7 @@ def export(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
     if config["format"] == "onnx":
         check_graph(config["adapter"])
     run = read_run(config, config_dirs)
+    check_task(config, run.trained.task["_target_"])
     fitted, why = choose(config, run.trained, run.field)
     if fitted is None and not config["head"] and config["format"] != "onnx":
         reason = f", and none fits: {why}" if why else "."
@@ -85,7 +88,8 @@ def export(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
 
 def choose(config: build.Config, trained: Trained, field: str) -> tuple[Fit | None, str]:
     """The stock class that `format` asks for, None for a portable folder; and why `auto` found none."""
-    if config["format"] == "portable":
+    portable_only = config["format"] == "auto" and config["head"] and trained.task["_target_"] in OF_TASK
+    if config["format"] == "portable" or portable_only:
         return None, ""
     if len(trained.tokenizers) > 1:
         several = (
@@ -118,6 +122,9 @@ def _verified(
     config: build.Config, run: Run, fitted: Fit | None, folder: Path, loading: Loading
 ) -> tuple[Verified, str]:
     """The comparison, of each modality by itself; and what else is to be said of it."""
+    target = run.trained.task["_target_"]
+    if target == CAPTIONING and loading.with_head:
+        return verify_captions(folder, loading, run.saved, run.task, config["num_samples"])
     differences, num_samples, notes = [], 0, ""
     for field in run.trained.tokenizers:
         tokenizer: Any = run.task.model.tokenizers[field]
@@ -126,7 +133,9 @@ def _verified(
             texts = [sample["text"][:CHECKED_CHARACTERS] for sample in samples if sample["text"]]
             check_text(folder, run.trained.tokenizers["text"], writes_text(run.trained), texts)
         scale = units(run.saved["task"])
-        differences.append(verify(folder, replace(loading, field=field), run.task, samples, scale))
+        method = f"get_{field}_features" if target == CONTRASTIVE and loading.with_head else ""
+        asked = replace(loading, field=field, method=method)
+        differences.append(verify(folder, asked, run.task, samples, scale))
         num_samples, notes = num_samples + len(samples), note or notes
     return Verified(max(differences), num_samples), notes
 
@@ -168,6 +177,6 @@ def loading_of(fitted: Fit | None, folder: Path, field: str) -> Loading:
         stock = fitted.head
         return Loading(stock.stock, False, field, bool(stock.tasks), expected_missing=stock.missing)
     auto = json.loads((folder / "config.json").read_text(encoding="utf-8"))["auto_map"]
-    wanted = ("AutoModelForCausalLM", OF_FIELD[field])
+    wanted = ("AutoModelForCausalLM", *OF_TASK.values(), OF_FIELD[field])
     head = next((name for name in wanted if name in auto), None)
     return Loading(head or "AutoModel", True, field, head is not None)

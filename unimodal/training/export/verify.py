@@ -38,6 +38,7 @@ class Loading:
         trust_remote_code: whether the folder's own code runs.
         field: which modality is compared.
         with_head: whether the head's outputs are compared, else the tokens.
+        method: of the model, which is asked for vectors; "": the model itself.
         adapter: whether the folder's adapter is put on the model.
         graph: model.onnx is asked, and once more for all samples together; `model_class` says nothing.
         expected_missing: tensors that the class makes anew.
@@ -47,9 +48,26 @@ class Loading:
     trust_remote_code: bool
     field: str
     with_head: bool
+    method: str = ""
     adapter: bool = False
     graph: bool = False
     expected_missing: tuple[str, ...] = ()
+
+    @property
+    def output(self) -> str:
+        """What is compared."""
+        return "pooler_output" if self.method else "logits" if self.with_head else "last_hidden_state"
+
+    def request(self, folder: Path) -> dict[str, Any]:
+        """What a clean process has to know to load the folder."""
+        return {
+            "folder": str(folder.resolve()),
+            "model_class": self.model_class,
+            "trust_remote_code": self.trust_remote_code,
+            "adapter": str(folder.resolve() / ADAPTER) if self.adapter else "",
+            "graph": self.graph,
+            "expected_missing": self.expected_missing,
+        }
 
 
 def units(node: Node) -> list[float]:
@@ -88,7 +106,12 @@ def verify(
         expected = _outputs(task, batch, loading.with_head)
         there = [answers[name] for name in (f"output_{index}", f"together_{index}") if name in answers]
         unit = torch.tensor(scale) if loading.with_head else torch.ones(1)
-        differences += [_difference(expected / unit, torch.from_numpy(one) / unit) for one in there]
+        differences += [difference(expected / unit, torch.from_numpy(one) / unit) for one in there]
+    return worst_of(differences)
+
+
+def worst_of(differences: Sequence[float]) -> float:
+    """The largest; raises ValueError where it is more than rounding."""
     worst = float(torch.tensor(differences).max())  # which keeps a nan, as Python's own max does not
     if not worst <= TOLERANCE:  # nan is no equality
         raise ValueError(
@@ -98,7 +121,8 @@ def verify(
     return worst
 
 
-def _difference(expected: torch.Tensor, there: torch.Tensor) -> float:
+def difference(expected: torch.Tensor, there: torch.Tensor) -> float:
+    """The largest of all; raises ValueError for another shape."""
     if expected.shape != there.shape:
         raise ValueError(
             f"the exported model gives {tuple(there.shape)} values, not {tuple(expected.shape)}."
@@ -107,24 +131,24 @@ def _difference(expected: torch.Tensor, there: torch.Tensor) -> float:
 
 
 def _ask(folder: Path, loading: Loading, task: Task, samples: Sequence[Sample]) -> dict[str, np.ndarray]:
+    arrays = {f"{i:04d}": as_array(sample, loading.field) for i, sample in enumerate(samples)}
+    asked = {
+        "kind": "outputs",
+        "processor_class": PROCESSORS[loading.field],
+        "field": loading.field,
+        "sample_rate": getattr(_preprocess(task, loading.field), "sample_rate", None),
+        "method": loading.method,
+        "output": loading.output,
+    }
+    return ask_clean_process(loading.request(folder) | asked, arrays)
+
+
+def ask_clean_process(request: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The answers of a process without unimodal; raises ValueError with its last word if it fails."""
     with TemporaryDirectory() as name:
         place = Path(name)
-        arrays = {f"{i:04d}": as_array(sample, loading.field) for i, sample in enumerate(samples)}
         np.savez(place / "samples.npz", **arrays)  # type: ignore[arg-type]  # a key is no argument of savez
-        request: dict[str, Any] = {
-            "folder": str(folder.resolve()),
-            "model_class": loading.model_class,
-            "trust_remote_code": loading.trust_remote_code,
-            "adapter": str(folder.resolve() / ADAPTER) if loading.adapter else "",
-            "graph": loading.graph,
-            "processor_class": PROCESSORS[loading.field],
-            "field": loading.field,
-            "sample_rate": getattr(_preprocess(task, loading.field), "sample_rate", None),
-            "output": "logits" if loading.with_head else "last_hidden_state",
-            "expected_missing": loading.expected_missing,
-            "samples": str(place / "samples.npz"),
-            "answers": str(place / "answers.npz"),
-        }
+        request |= {"samples": str(place / "samples.npz"), "answers": str(place / "answers.npz")}
         (place / "request.json").write_text(json.dumps(request), encoding="utf-8")
         command = [sys.executable, "-I", str(clean_process.__file__), str(place / "request.json")]
         run = subprocess.run(command, capture_output=True, text=True, env=_environment(place), check=False)
