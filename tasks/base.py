@@ -39,11 +39,13 @@ class Task(Learner):
         generates: whether the task answers a text by continuing it (`complete`).
         causal: a token sees only what stands before it.
         separate: each of its modalities can be asked about alone.
+        takes_parts: a sample may lack some modalities, or have several parts of one.
     """
 
     generates: bool = False
     causal: bool = False
     separate: bool = False
+    takes_parts: bool = False
 
     def __init__(self, model: Unimodal):
         super().__init__()
@@ -97,12 +99,12 @@ class Task(Learner):
         """The figures of the whole validation, by name without `val/`; resets them."""
         return {}
 
-    def _touch(self) -> Tensor | float:
+    def touch(self) -> Tensor | float:
         """Zero, through every tokenizer: under FSDP2 all processes must have the same gradients.
 
         A batch may lack a modality in one process and not in another. DDP finds that out by itself.
         """
-        if self.device_mesh is None or len(self.model.tokenizers) < 2:
+        if len(self.model.tokenizers) < 2:
             return 0.0
         parameters = (p for p in self.model.tokenizers.parameters() if p.requires_grad)
         return sum((0 * p.flatten()[0] for p in parameters), torch.zeros((), device=self.device))
@@ -162,9 +164,9 @@ class Task(Learner):
         """One step; beside the loss, how much was read."""
         output = self(batch)
         self.log("train/loss", output.loss, prog_bar=True)
-        mask = output.tokens.mask
-        num_tokens = int(mask.sum()) if "rows" in batch else mask.numel()  # packed: padding is not computed
-        return {"loss": output.loss + self._touch(), "num_samples": len(mask), "num_tokens": num_tokens}
+        loss = output.loss if self.device_mesh is None else output.loss + self.touch()
+        num_samples = len(output.tokens.mask)
+        return {"loss": loss, "num_samples": num_samples, "num_tokens": num_computed(output, batch)}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count one batch; sums, so that neither batch size nor number of processes matters."""
@@ -174,3 +176,9 @@ class Task(Learner):
         """Log the figures of the whole validation."""
         for name, value in self.figures().items():
             self.log(f"val/{name}", value, prog_bar=f"val/{name}" == self.monitor)
+
+
+def num_computed(output: Output, batch: Batch) -> int:
+    """How many tokens the backbone computed, padding too; packed rows have almost none."""
+    mask = output.tokens.mask
+    return int(mask.sum()) if "rows" in batch else mask.numel()

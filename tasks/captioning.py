@@ -111,7 +111,7 @@ class Captioning(Task):
     def encode(self, batch: Batch) -> TokenSequence:
         """Media, prompt and text."""
         given = self._given(batch)
-        return self.model.backbone(given.tokens, causal=True, prefix=given.prefix)
+        return self.model.backbone(given.tokens, causal=True, prefix=given.prefix, rows=batch.get("rows"))
 
     def outputs(self, batch: Batch) -> Tensor:
         """Logits of the token after each of `input_ids`, [B, N, V]."""
@@ -158,7 +158,9 @@ class Captioning(Task):
 
     def _given(self, batch: Batch) -> Given:
         if "parts" in batch:
-            raise ValueError("captioning reads all media of each sample; set data.allow_missing=false.")
+            raise ValueError(
+                "captioning reads all media of each sample, not parts; set data.allow_missing=false."
+            )
         media = self.model.embed({key: value for key, value in batch.items() if key != "input_ids"})
         text, num_prompt = self.text(batch), batch["num_prompt_tokens"]
         places = torch.arange(text.embeds.shape[1], device=num_prompt.device)

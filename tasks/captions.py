@@ -20,7 +20,7 @@ class CaptionPreprocess:
 
     Attributes:
         text: the text tokenizer's. A row has its `max_len` tokens at most, of which a prompt gets half: of
-            both the beginning is kept, and the end of the text stays in the labels.
+            both the beginning is kept. The labels of a text that is cut have no end: it goes on there.
     """
 
     text: TextPreprocess
@@ -33,9 +33,14 @@ class CaptionPreprocess:
         example = {"num_prompt_tokens": torch.tensor(len(prompt))}
         if "text" not in sample:
             return example | {"input_ids": torch.tensor(start)}
-        text = self._ids(sample["text"])[: self.text.max_len - len(start)]
-        labels = [*[IGNORED] * len(prompt), *text, self.text.eos_id]
-        return example | {"input_ids": torch.tensor([*start, *text]), "labels": torch.tensor(labels)}
+        text = self._ids(sample["text"])
+        ids, labels = [*start, *text], [*[IGNORED] * len(prompt), *text, self.text.eos_id]
+        kept = slice(self.text.max_len)
+        return example | {"input_ids": torch.tensor(ids[kept]), "labels": torch.tensor(labels[kept])}
+
+    def num_tokens(self, example: dict[str, Tensor]) -> int:
+        """Of prompt, start and text."""
+        return self.text.num_tokens(example)
 
     def _ids(self, text: str) -> list[int]:
         return self.text.fast.encode(text, add_special_tokens=False).ids

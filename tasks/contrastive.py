@@ -13,7 +13,7 @@ from unimodal.data.examples import Examples, label_of
 from unimodal.model import Unimodal
 from unimodal.tasks.base import Output, Task
 from unimodal.tasks.contrastive_loss import Contrast, pair_losses
-from unimodal.tasks.gather import gather, world
+from unimodal.tasks.gather import gather, most, world
 from unimodal.tasks.pair_items import PairSamples
 from unimodal.tasks.retrieval import CHUNK, Pairs, retrieval
 from unimodal.tasks.zero_shot import check_templates, zero_shot
@@ -81,24 +81,20 @@ class Contrastive(Task):
         """Tensors of both, with `labels` int [2]: which things they are."""
         return Examples(PairSamples(samples, list(preprocess)), preprocess, augment, seed, label_of)
 
-    def forward(self, batch: Batch) -> Output:
+    def forward(self, batch: Batch, compare: bool = True) -> Output:
         """`labels` int [B, 2], -100 = does not count; logits are the vectors [B, 2, P].
 
-        The tokens' embeds are not kept, they have no width.
+        The tokens' embeds are not kept, they have no width. Validation does not `compare` yet, the loss is 0;
+        it goes through here all the same because FSDP2 gathers parameters in a module's `forward` only.
         """
         if self.training:
             self.contrast.limit()
         pairs, mask = self._pairs(batch)
         items = batch["labels"]
-        all_pairs, all_items = gather(pairs), gather(items)
-        rank, num_ranks = world()
-        places = rank * len(pairs) + torch.arange(len(pairs), device=pairs.device)
-        losses = pair_losses(self.contrast, pairs, items, all_pairs, all_items, places)
-        counted, count = items[:, 0] != IGNORED, (all_items[:, 0] != IGNORED).sum()
-        loss = num_ranks * (losses * counted).sum() / count.clamp_min(1)  # DDP takes the mean over ranks
+        loss = self._loss(pairs, items) if compare else pairs.new_zeros(())
         empty = pairs.new_zeros(*mask.shape, 0)
         tokens = TokenSequence(empty, mask, pairs.new_zeros(1, mask.shape[1], 3))
-        return Output(loss, counted.sum(), pairs, tokens)
+        return Output(loss, (items[:, 0] != IGNORED).sum(), pairs, tokens)
 
     def project(self, field: str, batch: Batch) -> Tensor:
         """Unit vectors [B, P], float32, of one modality, whatever else the batch holds."""
@@ -121,6 +117,15 @@ class Contrastive(Task):
         """A classifier of the modality beside text, whose classes are what their names say."""
         return zero_shot(self, class_names, templates or self.templates)
 
+    def _loss(self, pairs: Tensor, items: Tensor) -> Tensor:
+        """Of these pairs among those of all processes, which may have more or fewer (loader.max_tokens)."""
+        size, (rank, num_ranks) = most(len(pairs), pairs.device), world()
+        all_pairs, all_items = gather(pairs, size), gather(items, size, IGNORED)
+        places = rank * size + torch.arange(len(pairs), device=pairs.device)
+        losses = pair_losses(self.contrast, pairs, items, all_pairs, all_items, places)
+        counted, count = items[:, 0] != IGNORED, (all_items[:, 0] != IGNORED).sum()
+        return num_ranks * (losses * counted).sum() / count.clamp_min(1)  # DDP takes the mean over ranks
+
     def _tokenizer(self, field: str) -> Any:
         return self.model.tokenizers[field]
 
@@ -142,6 +147,8 @@ class Contrastive(Task):
             return self._projected(field, batch)
         starts = range(0, len(batch["labels"]), self.chunk_size)
         chunks = [{k: v[i : i + self.chunk_size] for k, v in batch.items()} for i in starts]
+        for chunk in (chunk for chunk in chunks if "rows" in chunk):  # packed: only the rows that it has
+            chunk["rows"] = chunk["rows"].unique(return_inverse=True)[1]
         done = [checkpoint(self._projected, field, chunk, use_reentrant=False) for chunk in chunks]
         vectors, masks = zip(*done, strict=True)
         return torch.cat(vectors), torch.cat(masks)
@@ -152,7 +159,7 @@ class Contrastive(Task):
 
     def count(self, batch: Batch) -> None:
         """Collect the pairs of one validation batch; nothing is compared before all are there."""
-        pairs, _ = self._pairs(batch)
+        pairs = self(batch, compare=False).logits
         counted = batch["labels"][:, 0] != IGNORED
         self.pairs.update(pairs[counted], batch["labels"][counted])
         if not self.shown and "text" in self.fields:

@@ -27,10 +27,20 @@ class Contrast(nn.Module):
         with torch.no_grad():
             self.log_scale.clamp_(max=math.log(MAX_SCALE))
 
+    @property
+    def scale(self) -> Tensor:
+        """float32 [1], at most 100 even where `limit` does not reach a sharded parameter.
+
+        Past the limit the gradient is that at the limit, so that the parameter can come back.
+        """
+        log_scale = self.log_scale.float()
+        excess = (log_scale - math.log(MAX_SCALE)).clamp_min(0).detach()
+        return (log_scale - excess).exp()
+
     def logits(self, queries: Tensor, candidates: Tensor) -> Tensor:
         """Scaled similarities [R, N] of unit vectors [R, P] and [N, P], in float32 also under autocast."""
         with torch.autocast(queries.device.type, enabled=False):
-            return self.log_scale.float().exp() * (queries.float() @ candidates.float().T)
+            return self.scale * (queries.float() @ candidates.float().T)
 
     def forward(self, queries: Tensor, candidates: Tensor, partners: Tensor, negatives: Tensor) -> Tensor:
         """The loss of each query, [R].

@@ -14,6 +14,9 @@ from unimodal.tasks.reader import Reader
 class Decoding:
     """Greedy unless told otherwise.
 
+    With a temperature the draws of a batch come from one seed, so what is written of a sample depends on the
+    batch that it is in; without one it does not.
+
     Attributes:
         max_new_tokens: where a text is cut that does not end before.
         num_beams: texts that beam search writes side by side; 1 = no beam search.

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
@@ -15,13 +16,30 @@ def world() -> tuple[int, int]:
     return dist.get_rank(), dist.get_world_size()
 
 
-def gather(rows: Tensor) -> Tensor:
-    """The rows [R, ...] of all processes, [world * R, ...], in the order of ranks.
+def most(num: int, device: torch.device) -> int:
+    """The largest of all processes' numbers."""
+    if world()[1] == 1:
+        return num
+    largest = torch.tensor(num, device=device)
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return int(largest)
 
-    Each process has as many. The gradient of a row is the sum of those that all processes have for it, so
-    that with DDP, which takes the mean over processes, a loss of all rows learns as in a single process.
+
+def gather(rows: Tensor, size: int, fill: float = 0) -> Tensor:
+    """The rows [R, ...] of all processes, [world * size, ...], in the order of ranks.
+
+    The gradient of a row is the sum of those that all processes have for it, so that with DDP, which takes
+    the mean over processes, a loss of all rows learns as in a single process.
+
+    Args:
+        rows: of this process; others may have more or fewer.
+        size: what each process is filled up to, `most` of all.
+        fill: the value of what is added.
     """
-    return rows if world()[1] == 1 else _Gather.apply(rows)
+    if world()[1] == 1:
+        return rows
+    rest = [0, 0] * (rows.ndim - 1)
+    return _Gather.apply(F.pad(rows, (*rest, 0, size - len(rows)), value=fill))
 
 
 class _Gather(Function):

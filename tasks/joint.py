@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
-from torch import Tensor, nn
+from torch import nn
 
 from unimodal.model import Unimodal
-from unimodal.tasks.base import Output, Task
+from unimodal.tasks.base import Output, Task, num_computed
 from unimodal.tasks.learner import Learner
 from unimodal.types import Batch
 
@@ -58,12 +58,14 @@ class Joint(Learner):
     def training_step(self, batch: Step, batch_idx: int) -> dict[str, Any]:
         """One step; beside the loss, how much was read."""
         outputs = self(batch)
-        loss = sum(self.loss_weights[name] * output.loss for name, output in outputs.items())
+        loss: Any = sum(self.loss_weights[name] * output.loss for name, output in outputs.items())
         for name, output in outputs.items():
             self.log(f"train/{name}/loss", output.loss)
-        self.log("train/loss", cast(Tensor, loss), prog_bar=True)
-        shapes = [output.tokens.mask.shape for output in outputs.values()]
-        num_samples, num_tokens = sum(s[0] for s in shapes), sum(s.numel() for s in shapes)
+        self.log("train/loss", loss, prog_bar=True)
+        if self.device_mesh is not None:
+            loss = loss + sum(self.by_source[name].touch() for name in batch)
+        num_samples = sum(len(output.tokens.mask) for output in outputs.values())
+        num_tokens = sum(num_computed(output, batch[name]) for name, output in outputs.items())
         return {"loss": loss, "num_samples": num_samples, "num_tokens": num_tokens}
 
     def on_validation_epoch_start(self) -> None:

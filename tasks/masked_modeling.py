@@ -89,8 +89,9 @@ class MaskedModeling(Task):
         num_all, num_own = tokens.embeds.shape[1], hidden.shape[1]
         num_hidden = self.masking.num_hidden(num_own)  # of the longest row; in others some are not hidden
         seen = tokens.mask & ~F.pad(hidden, (num_all - num_own, 0))  # the prefix comes first
-        encoded = self.model.backbone(_only(tokens, seen, num_all - num_hidden))
-        decoded = self.decoder(self._filled_up(tokens, seen, encoded)).embeds[:, -num_own:]
+        rows = batch.get("rows")
+        encoded = self.model.backbone(_only(tokens, seen, num_all - num_hidden), rows=rows)
+        decoded = self.decoder(self._filled_up(tokens, seen, encoded), rows=rows).embeds[:, -num_own:]
         at = places(hidden, num_hidden)
         logits = self.head(self.head_norm(take(decoded, at))).float()
         losses = F.mse_loss(logits, take(self._targets(batch), at), reduction="none").mean(-1)

@@ -62,7 +62,7 @@ class MaskedText(Task):
     def forward(self, batch: Batch) -> Output:
         """`input_ids` and `labels` int [B, N], `seed` int [B]; logits [B, hidden, V]."""
         hidden = self._hidden(batch)
-        tokens = self.model.backbone(self._corrupted(batch, hidden))
+        tokens = self.model.backbone(self._corrupted(batch, hidden), rows=batch.get("rows"))
         num = self.masking.num_hidden(hidden.shape[1])  # of the longest row
         at = places(hidden, num)
         labels = _labels(batch, hidden).gather(1, at)

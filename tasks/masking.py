@@ -26,20 +26,20 @@ class Masking:
 
     Args:
         together: groups of axes; a token is hidden with the first of its groups that is.
-        ratio: share of the tokens that is hidden, rounded down; exactly so, for which the last place may be
-            hidden in part.
+        ratio: share of the tokens that is hidden, in thousandths, rounded down; exactly so, for which the
+            last place may be hidden in part.
         size: places side by side that count as one.
     """
 
     def __init__(self, together: Sequence[Sequence[int]], ratio: float, size: int = 1):
-        if not 0 < ratio < 1:
-            raise ValueError(f"task.masking.ratio={ratio} is not between 0 and 1.")
+        self.per_mille = round(1000 * ratio)
+        if not 0 < self.per_mille < 1000:
+            raise ValueError(f"task.masking.ratio={ratio} is not between 0.001 and 0.999.")
         if size < 1:
             raise ValueError(f"task.masking.size={size} must be at least 1.")
         if not together or any(not axes or not set(axes) <= {0, 1, 2} for axes in together):
             raise ValueError(f"task.masking.together={together} must be groups of the axes 0, 1 and 2.")
         self.together, self.size = [list(axes) for axes in together], size
-        self.per_mille = round(1000 * ratio)
 
     def num_hidden(self, num: Count) -> Count:
         """Of so many tokens; never all."""

@@ -16,6 +16,9 @@ class PairSamples(Sequence[Sample]):
     Args:
         samples: decoded and fitted, not augmented.
         fields: the two.
+
+    Raises:
+        ValueError: when asked for a sample that lacks one, or is in parts.
     """
 
     def __init__(self, samples: Sequence[Sample], fields: Sequence[str]):
@@ -26,6 +29,11 @@ class PairSamples(Sequence[Sample]):
 
     def __getitem__(self, index: Any) -> Any:
         sample = self.samples[index]
+        if any(sample.get(field) is None for field in self.fields):
+            raise ValueError(
+                f"contrastive learning needs {' and '.join(self.fields)} in each sample; one has "
+                f"{', '.join(sample)}. Leave out the samples that lack one, and data.allow_missing."
+            )
         return sample | {"label": torch.tensor([number_of(sample[field]) for field in self.fields])}
 
 

@@ -29,6 +29,8 @@ class PooledTask(Task):
         head_norm_eps: epsilon of that norm; AST's is the block's.
     """
 
+    takes_parts = True
+
     def __init__(
         self,
         model: Unimodal,

@@ -65,6 +65,8 @@ class Segmentation(Task):
         if len(class_names) < 2:
             raise ValueError(f"segmentation needs two classes or more; the data has {list(class_names)}.")
         image: Any = model.tokenizers["image"]
+        if callable(image.preprocess.image_size):  # each image its own
+            raise ValueError("segmentation needs one image size; set tokenizer=image_patch.")
         self.image_size, self.grid = tuple(image.preprocess.image_size), image.position_grid
         finest = self.image_size[0] // self.grid[0]
         if not 1 <= cells <= finest:

@@ -14,7 +14,7 @@ from unimodal.tasks.base import Output, Task
 from unimodal.tasks.confusion import Confusion, mean
 from unimodal.tasks.frame_labels import FrameLabels
 from unimodal.tasks.span_scores import OUTSIDE, SpanScores, are_span_tags
-from unimodal.tasks.word_labels import WordLabels
+from unimodal.tasks.word_labels import KeptText, WordLabels, texts_of
 from unimodal.types import IGNORED, Batch, TokenSequence
 
 NUM_SHOWN = 4
@@ -53,8 +53,11 @@ class SequenceLabeling(Task):
 
     @property
     def preprocess(self) -> dict[str, Any]:
-        """The tokenizer's, and that of the labels."""
-        return super().preprocess | {"spans": self.labels}
+        """The tokenizer's, which of a text keeps the text itself, and that of the labels."""
+        fields = super().preprocess
+        if "text" in fields:
+            fields["text"] = KeptText(**vars(fields["text"]))
+        return fields | {"spans": self.labels}
 
     @staticmethod
     def examples(
@@ -143,8 +146,10 @@ class SequenceLabeling(Task):
             for row, there, found in rows
         ]
 
-    def _inputs(self, batch: Batch) -> list[Tensor]:
-        """What the tokenizer reads of each sample, without padding."""
+    def _inputs(self, batch: Batch) -> list[Any]:
+        """The text of each sample, or its sound without padding."""
+        if isinstance(self.labels, WordLabels):
+            return texts_of(batch)
         key = self._tokenizer.input_key
         mask = batch.get(MASK_OF.get(key, f"{key}_mask"))
         return [row if mask is None else row[mask[index]] for index, row in enumerate(batch[key])]
@@ -173,4 +178,5 @@ def _make_labels(model: Unimodal, class_names: Sequence[str]) -> WordLabels | Fr
         raise ValueError(
             f"the classes of sound are {list(class_names)}; {OUTSIDE}, for no class, is missing."
         )
-    return FrameLabels(tuple(class_names), *tokenizer.token_times, tokenizer.preprocess.sample_rate)
+    first, step = tokenizer.token_times
+    return FrameLabels(tuple(class_names), first, step, tokenizer.preprocess.sample_rate)

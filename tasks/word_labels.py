@@ -9,10 +9,27 @@ import torch
 from torch import Tensor
 
 from unimodal.tasks.span_scores import are_span_tags, spans_of
-from unimodal.tokenizers.text import fast_tokenizer
-from unimodal.types import IGNORED
+from unimodal.tokenizers.text import TextPreprocess, fast_tokenizer
+from unimodal.types import IGNORED, Batch
 
 WORD = re.compile(r"\S+")
+
+
+@dataclass(frozen=True)
+class KeptText(TextPreprocess):
+    """The tokens, and the text itself: not every vocabulary can give that back from its tokens."""
+
+    def __call__(self, sample: dict[str, Any]) -> dict[str, Tensor]:
+        """`text` str -> `input_ids` int64 [N], and its UTF-8 `text_bytes` uint8 [L]."""
+        written = torch.tensor(list(sample["text"].encode()), dtype=torch.uint8)
+        return super().__call__(sample) | {"text_bytes": written}
+
+
+def texts_of(batch: Batch) -> list[str]:
+    """What `KeptText` has put into a batch."""
+    rows = batch["text_bytes"]
+    real = batch.get("text_bytes_mask", torch.ones_like(rows, dtype=torch.bool))
+    return [bytes(row[own].tolist()).decode() for row, own in zip(rows, real, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -33,8 +50,7 @@ class WordLabels:
 
     def __call__(self, sample: dict[str, Any]) -> Tensor:
         """`text` and `spans`, (start, end, label) of each word in characters -> int64 [N], one a token."""
-        fast = fast_tokenizer(self.text.tokenizer, self.text.max_len)
-        offsets = fast.encode(sample["text"]).offsets[: self.text.max_len] or [(0, 0)]
+        offsets = self._offsets(sample["text"])
         labels = torch.full((len(offsets),), IGNORED)
         words = [(start, end) for start, end, _ in sample["spans"]]
         for token, (_, _, label) in zip(first_tokens(offsets, words), sample["spans"], strict=True):
@@ -42,17 +58,21 @@ class WordLabels:
                 labels[token] = self.class_names.index(label)
         return labels
 
-    def tell(self, ids: Tensor, said: Sequence[str]) -> dict[str, Any]:
+    def _offsets(self, text: str) -> list[tuple[int, int]]:
+        """Where each token begins and ends, in characters."""
+        fast = fast_tokenizer(self.text.tokenizer, self.text.max_len)
+        return fast.encode(text).offsets[: self.text.max_len] or [(0, 0)]
+
+    def tell(self, text: str, said: Sequence[str]) -> dict[str, Any]:
         """`words`, what stands between spaces; their `tags`; and `spans` where tags say such.
 
         Args:
-            ids: the tokens of one text.
-            said: the tag of each.
+            text: as it was written.
+            said: the tag of each of its tokens; those of padding are not read.
         """
-        text = self.text.decode(ids.tolist())
         words = list(WORD.finditer(text))
-        places = first_tokens(self.text.encode(text).offsets, [word.span() for word in words])
-        known = [(w, said[p]) for w, p in zip(words, places, strict=True) if p is not None and p < len(said)]
+        places = first_tokens(self._offsets(text), [word.span() for word in words])
+        known = [(w, said[p]) for w, p in zip(words, places, strict=True) if p is not None]
         answer: dict[str, Any] = {"words": [word[0] for word, _ in known], "tags": [tag for _, tag in known]}
         if are_span_tags(self.class_names):
             answer["spans"] = [
@@ -64,9 +84,9 @@ class WordLabels:
             ]
         return answer
 
-    def show(self, ids: Tensor, said: Sequence[str]) -> str:
+    def show(self, text: str, said: Sequence[str]) -> str:
         """One line: `None CODE; x <= y CODE`, or each word with its tag."""
-        told = self.tell(ids, said)
+        told = self.tell(text, said)
         if "spans" in told:
             return "; ".join(f"{span['text']} {span['label']}" for span in told["spans"]) or "no span"
         return " ".join(f"{word}/{tag}" for word, tag in zip(told["words"], told["tags"], strict=True))

@@ -53,7 +53,7 @@ def zero_shot(paired: Any, class_names: Sequence[str], templates: Sequence[str])
     [field] = [field for field in paired.fields if field != "text"]
     model = Unimodal({field: paired.model.tokenizers[field]}, paired.model.backbone)
     task = Classification(model, names, paired.pooling)
-    scale = float(paired.contrast.log_scale.detach().exp())
+    scale = float(paired.contrast.scale.detach())
     head: Any = SimilarityHead(paired.projections[field], class_vectors(paired, names, templates), scale)
     task.head = head
     return task

@@ -19,7 +19,7 @@ NATS = 0.6931  # a bit
 
 
 def main() -> None:
-    folder = Path(sys.argv[1] if sys.argv[1:] and "=" not in sys.argv[1] else "runs/joint-table")
+    folder = Path(next((argument for argument in sys.argv[1:] if "=" not in argument), "runs/joint-table"))
     overrides = [argument for argument in sys.argv[1:] if "=" in argument]
     runs = JOINT | {name: (f"modality={name}",) for name in SOURCES}
     figures = {name: run(folder / name, [*settings, *overrides]) for name, settings in runs.items()}

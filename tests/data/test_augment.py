@@ -209,7 +209,7 @@ def test_clips_of_different_length_are_hidden_each_in_its_own_frames():
 
 
 def test_stretches_with_a_label_keep_to_their_sound():
-    samples, heard = torch.zeros(8000), SimpleNamespace(max_seconds=10.0)
+    samples, heard = torch.zeros(8000), SimpleNamespace(field="audio", max_seconds=10.0)
     samples[4000:6000] = 0.5
     sample = {"audio": Waveform(samples, 8000), "spans": [(0.5, 0.75, "on")]}
     torch.manual_seed(3)
@@ -220,7 +220,7 @@ def test_stretches_with_a_label_keep_to_their_sound():
 
 
 def test_speed_changes_length_and_pitch():
-    time, heard = torch.arange(8000) / 8000, SimpleNamespace(max_seconds=10.0)
+    time, heard = torch.arange(8000) / 8000, SimpleNamespace(field="audio", max_seconds=10.0)
     sample = {"audio": Waveform(0.5 * torch.sin(2 * torch.pi * 1000 * time), 8000)}
     lengths = set()
     for seed in range(20):
@@ -234,7 +234,10 @@ def test_speed_changes_length_and_pitch():
 
 
 def test_a_slower_sound_is_not_cut():
-    sample, heard = {"audio": Waveform(torch.ones(8000) / 2, 8000)}, SimpleNamespace(max_seconds=1.05)
+    sample, heard = (
+        {"audio": Waveform(torch.ones(8000) / 2, 8000)},
+        SimpleNamespace(field="audio", max_seconds=1.05),
+    )
     for seed in range(20):
         torch.manual_seed(seed)
         assert len(AudioAugment(speed=0.5)(sample, heard)["audio"].samples) <= 8400
@@ -278,3 +281,14 @@ def test_labelled_stretches_move_with_their_sound():
         heard = changed["audio"].samples.nonzero()[:, 0]
         assert label == "beep"
         assert [heard[0].item(), heard[-1].item() + 1] == [round(start * 8000), round(end * 8000)]
+
+
+@pytest.mark.parametrize(("key", "identity", "augment"), CASES)
+def test_what_another_preprocess_reads_stays(key, identity, augment):
+    for one in ({"text": "x"}, sample_of(key) | {"text": "x"}):
+        assert augment(one, SimpleNamespace(field="text")) is one
+
+
+def test_speed_works_beside_a_text_tokenizer():
+    sample, text = sample_of("audio") | {"text": "x"}, SimpleNamespace(field="text")
+    assert AudioAugment(speed=0.2, time_mask=4)(sample, text) is sample

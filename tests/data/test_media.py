@@ -91,6 +91,9 @@ def test_sound_of_the_right_rate_and_length_is_not_touched():
     assert torch.equal(fit_audio({"audio": Waveform(samples, 1000)}, preprocess)["audio"].samples, samples)
 
 
+WANTED = SimpleNamespace(image_size=(4, 4), num_frames=2, sample_rate=500, max_seconds=1, num_classes=2)
+
+
 @pytest.mark.parametrize("field", FIT)
 def test_fitting_leaves_the_given_sample_as_it_was(field):
     sample = {
@@ -98,9 +101,10 @@ def test_fitting_leaves_the_given_sample_as_it_was(field):
         "video": torch.zeros(4, 3, 8, 8, dtype=torch.uint8),
         "audio": Waveform(torch.zeros(100), 1000),
         "text": "a text",
+        "mask": torch.zeros(8, 8, dtype=torch.uint8),
     }
     given = dict(sample)
-    FIT[field](sample, SimpleNamespace(image_size=(4, 4), num_frames=2, sample_rate=500, max_seconds=1))
+    FIT[field](sample, WANTED)
     assert all(sample[key] is value for key, value in given.items())
 
 
@@ -168,6 +172,5 @@ def test_a_text_file_is_read():
 
 @pytest.mark.parametrize("field", FIT)
 def test_what_can_not_be_decoded_is_a_bad_sample_with_its_name(field):
-    wanted = SimpleNamespace(image_size=(4, 4), num_frames=2, sample_rate=500, max_seconds=1)
     with pytest.raises(BadSample, match=r"^table\.csv row 3: "):
-        FIT[field]({field: Encoded(data=b"\xff\1\2" * 50, where="table.csv row 3")}, wanted)
+        FIT[field]({field: Encoded(data=b"\xff\1\2" * 50, where="table.csv row 3")}, WANTED)

@@ -75,6 +75,11 @@ def test_a_sample_without_parts_is_refused():
 
 def test_a_missing_field_is_an_error_that_names_the_knob():
     with pytest.raises(ValueError, match=r'no "image"; they have text, label.*data\.allow_missing=true'):
+        examples({"text": "ab", "label": 0}, takes_parts=True)[Draw(0, 0)]
+
+
+def test_the_knob_is_not_named_where_the_task_reads_no_parts():
+    with pytest.raises(ValueError, match=r'no "image"; they have text, label.*each sample needs all'):
         examples({"text": "ab", "label": 0})[Draw(0, 0)]
 
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from unimodal.backbone.transformer import Transformer
 from unimodal.data.collate import collate
+from unimodal.data.lengths import num_tokens
 from unimodal.data.loader import ResumableDataLoader
 from unimodal.data.sampling import Draw, ResumableBatchSampler
 from unimodal.data.vocabulary import byte_vocabulary
@@ -100,12 +101,24 @@ def test_a_row_is_prompt_start_and_text_and_its_end_is_learned(make):
     assert row["num_prompt_tokens"] == 2
 
 
+def test_a_text_that_just_fits_ends(make):
+    preprocess = CaptionPreprocess(make(text={"max_len": 12}).text.preprocess)
+    assert preprocess({"text": "y" * 11})["labels"][-1] == EOS
+    assert EOS not in preprocess({"text": "y" * 12})["labels"]
+
+
+def test_prompt_start_and_text_are_counted(make):
+    preprocess = make(media=("image",)).preprocess
+    row = preprocess["text"]({"prompt": "ab", "text": "cde"})
+    assert num_tokens({"pixel_values": torch.zeros(3, 8, 8), **row}, {"text": preprocess["text"]}) == 6
+
+
 @pytest.mark.parametrize("prompt", ["", "x" * 3, "x" * 50])
-def test_a_row_is_cut_at_max_len_and_still_ends(make, prompt):
+def test_a_row_is_cut_at_max_len_and_goes_on_there(make, prompt):
     preprocess = CaptionPreprocess(make(text={"max_len": 12}).text.preprocess)
     row = preprocess({"prompt": prompt, "text": "y" * 50})
     assert len(row["input_ids"]) == len(row["labels"]) == 12
-    assert row["labels"][-1] == EOS
+    assert EOS not in row["labels"] and row["labels"][-1] >= 0
     asked = preprocess({"prompt": prompt})
     assert asked["num_prompt_tokens"] == row["num_prompt_tokens"] == min(len(prompt), 6)
     assert asked["input_ids"].tolist() == row["input_ids"][: len(asked["input_ids"])].tolist()

@@ -6,7 +6,9 @@ import sys
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from PIL import Image
+from torch.distributed.fsdp import fully_shard
 
 from unimodal.data.collate import collate
 from unimodal.data.sampling import Draw
@@ -82,6 +84,43 @@ def test_gradients_in_chunks_are_those_of_the_whole(make, chunk_size, contrast):
         assert torch.allclose(found[name], gradient, atol=1e-6), name
 
 
+def test_chunks_of_a_packed_batch_have_rows_of_their_own(make, monkeypatch):
+    batch, seen = batch_of(make(), samples()), []
+    wanted = gradients(make(), batch)
+    task = make(chunk_size=2)
+    project = task._projected
+    monkeypatch.setattr(task, "_projected", lambda f, b: seen.append(b["rows"].tolist()) or project(f, b))
+    loss, found = gradients(task, batch | {"rows": torch.tensor([5, 3, 2, 2, 1, 4, 0, 3])})
+    assert torch.allclose(loss, wanted[0], atol=1e-6)
+    assert all(torch.allclose(found[name], wanted[1][name], atol=1e-5) for name in found)
+    assert seen[:4] == [[1, 0], [0, 0], [0, 1], [0, 1]]
+
+
+def test_a_sharded_model_is_validated(make, tmp_path):
+    batch = batch_of(make(), samples())
+    wanted, task = make(), make()
+    wanted.count(batch)
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
+    try:
+        mesh = dist.init_device_mesh("cpu", (1,))
+        fully_shard(task, mesh=mesh)
+        task.eval()
+        with torch.no_grad():
+            task.count(batch)
+            figures = task.figures()
+    finally:
+        dist.destroy_process_group()
+    for name, value in wanted.figures().items():
+        assert torch.allclose(figures[name], value, atol=1e-5), name
+
+
+@pytest.mark.parametrize("sample", [{"image": None}, {"parts": [{"text": "a"}]}])
+def test_a_sample_that_lacks_one_of_both_is_refused(make, sample):
+    task = make()
+    with pytest.raises(ValueError, match=r"needs image and text in each sample; .*data\.allow_missing"):
+        task.examples([sample], task.preprocess, training=True)[Draw(0, 0)]
+
+
 def test_chunks_keep_less_in_memory(make):
     """What autograd stores for the backward pass, counted tensor by tensor."""
     batch, stored = batch_of(make(), samples(32)), {}
@@ -154,7 +193,7 @@ folder, rank = sys.argv[1], int(sys.argv[2])
 dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
 found = []
 for task, batch in torch.load(f"{folder}/given.pt", weights_only=False):
-    part = {key: value[rank::2] for key, value in batch.items()}
+    part = {key: value[7 * rank : 7 + 5 * rank] for key, value in batch.items()}  # 7 and 5 pairs
     learner = DistributedDataParallel(task)  # kept until the backward pass is done
     loss = learner(part).loss
     loss.backward()
@@ -168,7 +207,7 @@ torch.save(found, f"{folder}/{rank}.pt")
 @pytest.mark.slow
 def test_two_processes_learn_and_count_as_one(make, tmp_path):
     batch = batch_of(make(), samples(12))
-    batch["labels"][7] = IGNORED  # the second process has one fewer that counts
+    batch["labels"][7] = IGNORED  # in the second process, which has fewer anyway
     tasks = [make(), make(chunk_size=4), make(contrast=SigLIP)]
     torch.save([(task, batch) for task in tasks], tmp_path / "given.pt")
     command, environment = (

@@ -71,6 +71,18 @@ def test_the_scale_is_limited_and_can_come_back():
     assert contrast.log_scale.grad.abs() > 0
 
 
+def test_a_scale_past_the_limit_is_the_limit_and_can_come_back():
+    """As a shard of it may be, which `limit` does not reach."""
+    pairs, contrast, at_limit = units(4, 2, 8), InfoNCE(MAX_SCALE), InfoNCE(MAX_SCALE)
+    with torch.no_grad():
+        contrast.log_scale.add_(1.0)
+    found, wanted = mean_loss(contrast, pairs), mean_loss(at_limit, pairs)
+    assert torch.allclose(found, wanted)
+    found.backward()
+    wanted.backward()
+    assert torch.allclose(contrast.log_scale.grad, at_limit.log_scale.grad) and contrast.log_scale.grad > 0
+
+
 def test_the_scales_at_first_are_those_of_the_papers():
     assert torch.allclose(InfoNCE().log_scale, CLIPModel(tiny_clip()).logit_scale, atol=1e-3)
     assert torch.allclose(SigLIP().log_scale.exp(), torch.tensor([10.0])) and SigLIP().bias.item() == -10

@@ -98,6 +98,8 @@ def test_places_are_in_order_and_take_reads_them():
     [
         ({"ratio": 0.0}, r"task\.masking\.ratio=0\.0"),
         ({"ratio": 1.0}, r"task\.masking\.ratio=1\.0"),
+        ({"ratio": 0.9996}, r"task\.masking\.ratio=0\.9996"),
+        ({"ratio": 0.0004}, r"task\.masking\.ratio=0\.0004"),
         ({"ratio": 0.5, "size": 0}, r"task\.masking\.size=0"),
         ({"ratio": 0.5, "together": [[3]]}, "axes 0, 1 and 2"),
         ({"ratio": 0.5, "together": []}, "axes 0, 1 and 2"),

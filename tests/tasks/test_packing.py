@@ -7,8 +7,12 @@ from unimodal.backbone.transformer import Transformer
 from unimodal.data.packing import PackingCollate
 from unimodal.data.vocabulary import byte_vocabulary
 from unimodal.model import Unimodal
+from unimodal.tasks.captioning import Captioning
 from unimodal.tasks.classification import Classification
 from unimodal.tasks.language_modeling import LanguageModeling
+from unimodal.tasks.masked_modeling import MaskedModeling
+from unimodal.tasks.masked_text import MaskedText
+from unimodal.tasks.masking import Masking
 from unimodal.tasks.pooling import AttentionPooling, FirstPooling, LastPooling, MeanPooling
 from unimodal.tokenizers.audio import AudioFrameTokenizer, AudioPatchTokenizer
 from unimodal.tokenizers.image_any import ImageAnySizeTokenizer
@@ -45,9 +49,9 @@ def sample(length, seed):
     }
 
 
-def make_batches(model, target):
+def make_batches(model, target, preprocess=None):
     """Padded, and the same with rows."""
-    preprocess = {name: one.preprocess for name, one in model.tokenizers.items()}
+    preprocess = preprocess or {name: one.preprocess for name, one in model.tokenizers.items()}
     examples = []
     for seed, length in enumerate(LENGTHS):
         example = {}
@@ -100,6 +104,46 @@ def test_language_modeling_is_the_same_packed(text_model, randomise):
     logits = task(padded).logits * tokens.mask[..., None], task(packed).logits * tokens.mask[..., None]
     torch.testing.assert_close(*logits, atol=1e-4, rtol=1e-4)
     same(_Masked(task), padded, packed)
+
+
+def seeded(example, seed):
+    return {**example, "seed": torch.tensor(seed), "counted": torch.tensor(True)}
+
+
+def test_captioning_is_the_same_packed(randomise):
+    torch.manual_seed(0)
+    sound = AudioFrameTokenizer(32, **SOUND, stack=2, num_prefix_tokens=2)
+    text = TextTokenizer(32, byte_vocabulary(None), max_len=16)
+    model = randomise(Unimodal({"audio": sound, "text": text}, Transformer(32, 2, 4, num_registers=2)))
+    task = randomise(Captioning(model, label_smoothing=0.0))
+    same(_Loss(task), *make_batches(model, seeded, task.preprocess))
+
+
+@pytest.mark.parametrize("modality", ["image", "frames"])
+def test_masked_modeling_is_the_same_packed(randomise, modality):
+    torch.manual_seed(0)
+    model = randomise(Unimodal(make_tokenizers(modality), Transformer(32, 2, 4, num_registers=2)))
+    task = randomise(MaskedModeling(model, Masking([[0, 1, 2]], 0.5)))
+    same(_Loss(task), *make_batches(model, seeded))
+
+
+def test_masked_text_is_the_same_packed(text_model, randomise):
+    model = text_model()
+    task = randomise(MaskedText(model, Masking([[0]], 0.5)))
+    batches = make_batches(model, lambda one, seed: seeded(one, seed) | {"labels": one["input_ids"]})
+    same(_Loss(task), *batches)
+
+
+class _Loss(torch.nn.Module):
+    """A task without its logits, some of which no loss reads."""
+
+    def __init__(self, task):
+        super().__init__()
+        self.task = task
+
+    def forward(self, batch):
+        output = self.task(batch)
+        return type(output)(output.loss, output.count, output.logits[:0], output.tokens)
 
 
 class _Masked(torch.nn.Module):

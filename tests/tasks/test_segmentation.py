@@ -2,12 +2,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from unimodal.backbone.transformer import Transformer
 from unimodal.data.augment import ImageAugment
 from unimodal.data.collate import collate
 from unimodal.data.prepared import PreparedSamples
 from unimodal.data.sampling import Draw
 from unimodal.data.sources.digit_scenes import DigitScenes
+from unimodal.model import Unimodal
 from unimodal.tasks.segmentation import Segmentation
+from unimodal.tokenizers.image_any import ImageAnySizeTokenizer
 from unimodal.types import IGNORED
 
 NAMES = ["paper", "line", "dot"]
@@ -186,3 +189,9 @@ def test_one_scene_is_learned_by_heart(image_model):
         task(batch).loss.backward()
         optimizer.step()
     assert (task(batch).logits.argmax(1) == batch["labels"]).float().mean() > 0.98
+
+
+def test_pictures_of_any_size_are_refused():
+    model = Unimodal({"image": ImageAnySizeTokenizer(32, patch_size=4)}, Transformer(32, 1, 4))
+    with pytest.raises(ValueError, match=r"one image size; set tokenizer=image_patch"):
+        Segmentation(model, NAMES)

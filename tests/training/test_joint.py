@@ -203,6 +203,9 @@ def test_what_no_task_uses_is_frozen_with_a_notice(small_run, capsys):
         (("modality=joint",), r"no data is chosen.*\+source@mix"),
         ((*SMALL, "share=some"), "share=some is not one of backbone, none"),
         ((*SMALL, "batches=two"), "batches=two is not one of one_source, several"),
+        (("modality=joint", "+source@mix.training=image"), "torch calls something else training"),
+        ((*SMALL, "mix.tones.loss_weight=-1"), r"mix\.tones\.loss_weight=-1"),
+        ((*SMALL, "mix.tones.loss_weight=0", "mix.digits.loss_weight=0"), r"loss_weight=0: each must be"),
         (("modality=joint", "+source@mix.keys=image"), "mix.keys: torch calls something else keys"),
         (("modality=joint", "+mix.photos.weight=1"), r"mix\.photos has no tokenizer; add the source with"),
     ],
@@ -210,3 +213,30 @@ def test_what_no_task_uses_is_frozen_with_a_notice(small_run, capsys):
 def test_a_mix_that_says_too_little_says_what_is_missing(small_run, tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
         train(small_run(*settings), tmp_path / "run")
+
+
+def test_a_frozen_source_on_a_frozen_backbone_says_what_to_do(small_run, tmp_path):
+    run = tmp_path / "run"
+    train(small_run(*SMALL), run)
+    still = ("mix.tones.frozen=true", "finetune=head", "finetune.train_tokenizer=false")
+    config = small_run(*SMALL, f"pretrained={run}", f"output={tmp_path / 'later'}", *still)
+    with pytest.raises(ValueError, match=r"nothing of tones learns; set mix\.tones\.weight=0"):
+        train(config, tmp_path / "later")
+
+
+def test_backbones_of_their_own_do_not_become_one(small_run, tmp_path):
+    run = tmp_path / "run"
+    train(small_run(*SMALL, "share=none"), run)
+    with pytest.raises(ValueError, match="have backbones of their own; set share=none"):
+        started(small_run(*SMALL, f"pretrained={run}"))
+    started(small_run(*SMALL, f"pretrained={run}", "share=none"))
+
+
+def test_another_source_in_the_folder_of_an_interrupted_run_is_refused(small_run, tmp_path):
+    first, run = tmp_path / "first", tmp_path / "run"
+    train(small_run(*SMALL, f"output={first}"), first)
+    train(small_run(*SMALL, f"pretrained={first}"), run)
+    (run / "metrics.json").unlink()
+    more = ("+source@mix.clips=video", f"pretrained={first}", "trainer.max_epochs=2")
+    with pytest.raises(ValueError, match="has digits, tones; take another output="):
+        train(small_run(*SMALL, *more), run)

@@ -2,7 +2,15 @@ import torch
 
 from unimodal.training.mix import ALONE, views, weights_of, with_views, within_task
 
-NODE = {"tokenizer": {"kind": 1}, "task": {"kind": 2}, "data": {"kind": 3}, "weight": 1.0}
+NODE = {
+    "tokenizer": {"kind": 1},
+    "task": {"kind": 2},
+    "data": {"kind": 3},
+    "loader": {},
+    "weight": 1.0,
+    "loss_weight": 1.0,
+    "frozen": False,
+}
 CONFIG = {
     "seed": 0,
     "share": "backbone",

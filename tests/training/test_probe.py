@@ -48,6 +48,35 @@ def test_data_without_classes_is_not_probed(small_run, tmp_path, capsys):
     assert "no classes" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("task", ["captioning", "contrastive"])
+def test_of_pairs_the_picture_is_probed(small_run, tmp_path, task):
+    rows = []
+    for i in range(40):
+        name = ("dark", "light")[i % 2]
+        Image.new("RGB", (8, 8), (20 + 200 * (i % 2) + i % 5,) * 3).save(tmp_path / f"{i}.png")
+        rows.append(f"{i}.png,number {i},{name}\n")
+    (tmp_path / "d.csv").write_text("".join(["image,caption,label\n", *rows]))
+    config = small_run(
+        "modality=image",
+        "+tokenizer@beside.text=text_byte",
+        f"task={task}",
+        "data=table",
+        f"data.path={tmp_path / 'd.csv'}",
+        "data.columns.text=caption",
+        "tokenizer.image_size=8",
+        "tokenizer.patch_size=4",
+        "augment=none",
+        "loader.batch_size=8",
+        "callbacks=probe",
+    )
+    assert train(config, tmp_path / "run")["val/knn_accuracy"] == 1
+
+
+def test_one_class_is_not_told_apart(small_run, tmp_path, capsys):
+    assert "val/knn_accuracy" not in train(small_run(*SMALL, "callbacks.probe.num_train=1"), tmp_path / "run")
+    assert "fewer than two classes" in capsys.readouterr().out
+
+
 def test_a_classifier_starts_from_a_pretrained_backbone(small_run, tmp_path, capsys):
     train(small_run("task=masked_modeling", "tokenizer.patch_size=16"), tmp_path / "run")
     fine = small_run(

@@ -50,11 +50,14 @@ class PixelAugment:
         _check_range(0, 0.99, scale=self.scale)
 
     def __call__(self, sample: Sample, preprocess: Any = None) -> Sample:
-        """A copy of `sample` with other pixels of the same shape and dtype; `preprocess` is not read.
+        """A copy of `sample` with other pixels of the same shape and dtype.
 
+        What a `preprocess` of another field will read stays as it is.
         A `mask` uint8 [H, W] beside them is rotated, moved and mirrored alike; what comes into view there
         does not count.
         """
+        if not _reads(preprocess, self.key):
+            return sample
         changed = {self.key: _entry(sample, self.key)}
         if "mask" in sample:
             changed["mask"] = Mask(sample["mask"])  # moves with the pixels, keeps its values
@@ -127,8 +130,11 @@ class AudioAugment:
         """A copy of `sample` with another waveform.
 
         The spectrogram is computed later, on the device; what to hide of it goes along as `spectrogram_mask`,
-        whose size `preprocess` (its `hop_length` and `n_mels`) tells.
+        whose size `preprocess` (its `hop_length` and `n_mels`) tells. What a `preprocess` of another field
+        will read stays as it is.
         """
+        if not _reads(preprocess, "audio"):
+            return sample
         waveform = _entry(sample, "audio")
         samples = waveform.samples
         if self.speed:
@@ -149,7 +155,7 @@ class AudioAugment:
                 (start * longer + seconds, end * longer + seconds, label)
                 for start, end, label in sample["spans"]
             ]
-        if (self.time_mask or self.freq_mask) and preprocess.field == "audio":
+        if self.time_mask or self.freq_mask:
             num_frames = len(samples) // preprocess.hop_length + 1
             sizes = (num_frames, preprocess.n_mels, self.time_mask, self.freq_mask, self.num_masks)
             changed["spectrogram_mask"] = spectrogram_mask(*sizes)
@@ -170,6 +176,11 @@ def spectrogram_mask(
         keep = mask_along_axis(keep, min(freq_mask, n_mels), 0.0, axis=1)
         keep = mask_along_axis(keep, min(time_mask, num_frames), 0.0, axis=2)
     return keep[0].T.bool()
+
+
+def _reads(preprocess: Any, key: str) -> bool:
+    """Whether it reads this field, or is not known."""
+    return preprocess is None or preprocess.field == key
 
 
 def _symmetric(limit: float) -> float:

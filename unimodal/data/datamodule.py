@@ -70,6 +70,7 @@ class DataModule(L.LightningDataModule):
         self.balanced, self.seed, self.eval_split, self.batching = balanced, seed, eval_split, batching
         self.datasets: dict[tuple[str, bool], Dataset] = {}
         self.opened: dict[Path, int] = {}  # caches, and how large each may become
+        self.takes_parts = False  # set by training, as the task does
         self.in_mixture = False  # the trainer's limits are then those of the mixture
         self.train_loader: ResumableDataLoader | None = None
         self.restored: dict[str, Any] | None = None
@@ -92,6 +93,7 @@ class DataModule(L.LightningDataModule):
             self._caches(raw),
             self.source.max_skipped,
             self.source.allow_missing,
+            self.takes_parts,
         )
 
     def _examples(self, split: str, training: bool, augment: Callable | None) -> Dataset:
@@ -150,9 +152,10 @@ class DataModule(L.LightningDataModule):
         return weights
 
     def first_batches(self) -> list[Batch]:
-        """A small one of the first training examples; of samples in parts with all their modalities."""
+        """A small one of training examples from all over; of samples in parts with all their modalities."""
         dataset, first, met = self.dataset("train", True), list[Any](), set[int]()
-        for index in range(min(MAX_FIRST, len(cast(Sized, dataset)))):
+        num = len(cast(Sized, dataset))
+        for index in range(0, num, max(num // MAX_FIRST, 1)):
             example: Any = dataset[Draw(0, index)]
             kinds = {which for which, _ in example.get("parts", ())}
             if len(first) < NUM_FIRST or not kinds <= met:

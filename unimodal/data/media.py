@@ -21,7 +21,7 @@ MAX_TERM = 1000  # of a ratio of two rates; beyond about its square the resampli
 
 
 def fit_image(sample: Sample, preprocess: Any) -> Sample:
-    """`image` as uint8 [3, H, W] of `preprocess.image_size` (bilinear, antialiased), also a function of its own.
+    """`image` as uint8 [3, H, W] of `preprocess.image_size`, which may be a function of its own size.
 
     Raises:
         BadSample: if it can not be decoded.

@@ -30,6 +30,7 @@ class PreparedSamples(Sequence[Sample]):
         max_skipped: share that may be skipped.
         allow_missing: samples may lack fields; each becomes the `parts` that it has, in the order of
             `preprocess`.
+        takes_parts: the task reads such samples, which an error then may say.
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class PreparedSamples(Sequence[Sample]):
         caches: Mapping[str, DecodedCache] | None = None,
         max_skipped: float = MAX_SKIPPED,
         allow_missing: bool = False,
+        takes_parts: bool = False,
     ):
         if on_bad_sample not in ("error", "skip"):
             raise ValueError(f"data.on_bad_sample={on_bad_sample} is neither error nor skip.")
         self.samples, self.preprocess = samples, preprocess
         self.on_bad_sample, self.training, self.caches = on_bad_sample, training, caches or {}
         self.max_skipped, self.allow_missing = max_skipped, allow_missing
+        self.takes_parts = takes_parts
         self.skipped: set[int] = set()
 
     def __len__(self) -> int:
@@ -93,7 +96,8 @@ class PreparedSamples(Sequence[Sample]):
     def _lacks(self, field: str, sample: Sample) -> str:
         knob = f"Choose modality={_modality(sample)}, or data that has {field}."
         if self.preprocess.keys() & sample.keys():
-            knob = f"The model reads {', '.join(self.preprocess)}; data.allow_missing=true: one is enough."
+            enough = "data.allow_missing=true: one is enough" if self.takes_parts else "each sample needs all"
+            knob = f"The task reads {', '.join(self.preprocess)}; {enough}."
         return f'the samples have no "{field}"; they have {", ".join(sample)}. {knob}'
 
     def _skip(self, index: int, error: BadSample) -> None:

@@ -192,7 +192,7 @@ def make_datamodule(config: Config, source: Source, task: Task, eval_split: str 
     """The loaders that fit the task and its tokenizers."""
     augment = make(config["augment"]) if config.get("augment") else None
     lengths = {field.name for field in fields(Batching)}
-    return DataModule(
+    datamodule = DataModule(
         source,
         task.examples,
         task.preprocess,
@@ -202,6 +202,8 @@ def make_datamodule(config: Config, source: Source, task: Task, eval_split: str 
         seed=config["seed"],
         eval_split=eval_split,
     )
+    datamodule.takes_parts = task.takes_parts
+    return datamodule
 
 
 def make_callbacks(config: Config, task: Learner) -> list[L.Callback]:

@@ -22,7 +22,7 @@ def evaluate(config: build.Config, config_dirs: Iterable[Path] = ()) -> dict[str
     """
     quiet_known_warnings()
     saved, weights = checkpoints.load(config["checkpoint"], config_dirs)
-    if config["only"] or config["data"]:
+    if config["only"] or config["data"] or config["zero_shot"] or any(config["decoding"].values()):
         saved, weights = checkpoints.of_source(saved, weights, config["only"])
     saved = with_decoding(_with_changes(saved, config), config["decoding"])
     L.seed_everything(saved["seed"], workers=True, verbose=False)

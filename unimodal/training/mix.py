@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 Config = dict[str, Any]
+REQUIRED = ("tokenizer", "task", "data", "loader", "weight", "loss_weight", "frozen")
 OWN = ("tokenizer", "beside", "task", "data", "augment", "loader")  # what each source has for itself
 SHARING = ("backbone", "none")
 BATCHES = ("one_source", "several")
@@ -26,6 +27,7 @@ def views(config: Config) -> dict[str, Config]:
         _check(name, node)
         _check_places(name, node["tokenizer"], config["backbone"]["block"])
     if mix:
+        _check_loss_weights(mix)
         _check_choice("share", config["share"], SHARING)
         _check_choice("batches", config["batches"], BATCHES)
     return {
@@ -56,13 +58,9 @@ def within_task(name: str) -> str:
 def _check(name: str, node: Any) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise ValueError(f"mix.{name}: a source is called by small letters, digits and underscores.")
-    if hasattr(nn.ModuleDict, name):
+    if hasattr(nn.ModuleDict(), name):
         raise ValueError(f"mix.{name}: torch calls something else {name}; take another name.")
-    missing = [
-        key
-        for key in ("tokenizer", "task", "data", "weight")
-        if not isinstance(node, Mapping) or key not in node
-    ]
+    missing = [key for key in REQUIRED if not isinstance(node, Mapping) or key not in node]
     if missing:
         raise ValueError(
             f"mix.{name} has no {missing[0]}; add the source with +source@mix.{name}=image "
@@ -76,6 +74,16 @@ def _check_places(name: str, tokenizer: Config, block: Config) -> None:
     if block["rope_theta"] is None and knob is False and not tokenizer.get("sincos_positions"):
         raise ValueError(
             f"this block has no positions of its own; set mix.{name}.tokenizer.learned_positions=true."
+        )
+
+
+def _check_loss_weights(mix: Mapping[str, Any]) -> None:
+    weights = {name: node["loss_weight"] for name, node in mix.items()}
+    wrong = next((name for name, weight in weights.items() if not weight >= 0), None)
+    if wrong or not sum(weights.values()):
+        raise ValueError(
+            f"mix.{wrong or next(iter(mix))}.loss_weight={weights[wrong or next(iter(mix))]}: each must be 0 "
+            "or more, and one of them more."
         )
 
 

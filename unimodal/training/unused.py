@@ -29,6 +29,8 @@ def hold(learner: Learner, config: Config, data: DataModule | JointDataModule, w
             shared = {id(p) for p in own.model.backbone.parameters()}
             for parameter in own.parameters():
                 parameter.requires_grad_(parameter.requires_grad and id(parameter) in shared)
+            if node["weight"] and not any(parameter.requires_grad for parameter in own.parameters()):
+                raise ValueError(f"nothing of {name} learns; set mix.{name}.weight=0: it is still validated.")
     if config.get("mix") or config.get("beside") or world_size > 1:
         freeze_unused(learner, data.first_batches())
 

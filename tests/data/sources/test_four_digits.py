@@ -103,6 +103,13 @@ def test_what_is_withheld_is_gone_and_still_counts(withhold):
         assert not gone & set(fields(sample))
 
 
+@pytest.mark.parametrize("withhold", ["audio", ["image", "text", "video"]])
+def test_something_is_left_of_every_training_sample(withhold):
+    rows = FourDigits(train_size=200, val_size=1, missing=1.0, withhold=withhold).split("train")
+    left = [set(fields(sample)) - {"text"} or sentences(sample) for sample in rows]
+    assert all(left)
+
+
 def test_val_shows_unseen_handwriting():
     digits = Digits()
     for split in ("train", "val"):

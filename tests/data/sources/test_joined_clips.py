@@ -91,6 +91,13 @@ def test_a_knob_out_of_range_is_named(options, message):
         JoinedClips(KeypadTones(), **options)
 
 
+def test_bad_clips_are_treated_as_the_clips_source_says(clips, tmp_path):
+    skipping = FolderSource(str(tmp_path), on_bad_sample="skip")
+    assert [JoinedClips(source).on_bad_sample for source in (clips, skipping)] == ["error", "skip"]
+    clips.max_skipped = 0.5
+    assert JoinedClips(clips).max_skipped == 0.5
+
+
 def test_clips_without_classes_are_refused():
     with pytest.raises(ValueError, match="needs clips with one class each"):
         JoinedClips(ReferenceText())

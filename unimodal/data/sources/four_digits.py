@@ -81,13 +81,20 @@ class FourDigits(Source):
         rng = generator("four_digits", self.seed, split, index)
         there = list(MODALITIES)
         if split == "train" and rng.random() < self.missing:
-            there = rng.permutation(there)[: rng.integers(1, len(MODALITIES))].tolist()
+            there = self._some(rng)
         digits = {modality: int(rng.integers(NUM_DIGITS)) for modality in there}
         parts = [self._part(rng, split, modality, digit) for modality, digit in digits.items()]
         parts += [{"text": str(rng.choice(REMARKS))} for _ in range(rng.integers(3))]
         shuffled = [parts[place] for place in rng.permutation(len(parts))]
         kept = [part for part in shuffled if not self.withheld & part.keys()]
         return {"parts": kept, "label": sum(digits.values())}
+
+    def _some(self, rng: np.random.Generator) -> list[str]:
+        """One to three modalities, of which not all are withheld."""
+        there: list[str] = []
+        while self.withheld.issuperset(there):
+            there = rng.permutation(MODALITIES)[: rng.integers(1, len(MODALITIES))].tolist()
+        return there
 
     def _part(self, rng: np.random.Generator, split: str, modality: str, digit: int) -> Sample:
         images = self.images[split]

@@ -46,6 +46,7 @@ class JoinedClips(Source):
         self.clips, self.num_words, self.pause = clips, tuple(num_words), tuple(pause)
         self.train_size, self.eval_size, self.seed = train_size, eval_size, seed
         self.split_names, self.allow_changed = clips.split_names, clips.allow_changed
+        self.on_bad_sample, self.max_skipped = clips.on_bad_sample, clips.max_skipped
 
     def split(self, name: str) -> Sequence[Sample]:
         """The samples of a split, made when asked for; ValueError if the clips lack it, or sound."""

@@ -13,7 +13,6 @@ class JointSource(Source):
 
     Attributes:
         split_names: the splits that all of them have.
-        allow_changed: whether all of them may have changed.
     """
 
     def __init__(self, sources: Mapping[str, Source]):
@@ -22,11 +21,6 @@ class JointSource(Source):
         self.split_names: Sequence[str] = [
             name for name in names[0] if all(name in others for others in names)
         ]
-        self.allow_changed = all(source.allow_changed for source in sources.values())
-
-    def fingerprint(self) -> str:
-        """Of each source."""
-        return " ".join(f"{name}={source.fingerprint()}" for name, source in self.sources.items())
 
     def describe(self) -> list[str]:
         """What each source says."""

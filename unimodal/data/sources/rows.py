@@ -86,7 +86,8 @@ class MediaRows:
             return [{name: self._value(name, one, where, index)} for name, one in part_list(value, where)]
         data, name = _parts(value)
         if data is None and (name is None or (field != "text" and _is_empty(name))):
-            more = " (data.allow_missing=true: one medium is enough)" if len(self.media) > 1 else ""
+            enough = " (data.allow_missing=true: one medium is enough to classify)"
+            more = enough if len(self.media) > 1 else ""
             raise BadSample(f"{where}: has no {field}{more}.")
         if data is not None:
             return Encoded(data=data, where=where + (f" ({name})" if name else ""))

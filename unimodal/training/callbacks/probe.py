@@ -1,6 +1,7 @@
 """What frozen features are good for, measured while they are learned."""
 
-from typing import cast
+from collections.abc import Collection, Sequence
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
@@ -18,7 +19,7 @@ from unimodal.data.sampling import Draw
 from unimodal.data.sources.base import Source
 from unimodal.tasks.base import Task
 from unimodal.training.console import say
-from unimodal.types import IGNORED
+from unimodal.types import IGNORED, Sample
 
 
 class Probe(L.Callback):
@@ -53,6 +54,9 @@ class Probe(L.Callback):
         task = cast(Task, pl_module)
         known = _features(trainer, task, "train", self.num_train)
         asked = _features(trainer, task, datamodule.eval_split, self.num_val)
+        if len(set(known[1].tolist())) < 2 or not len(asked[1]):
+            say("probe: fewer than two classes were drawn, no accuracy; raise callbacks.probe.num_train")
+            return
         near = min(self.num_neighbors, len(known[0]))
         knn = KNeighborsClassifier(near, weights="distance", metric="cosine")
         linear = make_pipeline(StandardScaler(), LogisticRegression(C=self.strength, max_iter=500))
@@ -64,8 +68,10 @@ class Probe(L.Callback):
 def _features(trainer: L.Trainer, task: Task, split: str, num: int) -> tuple[np.ndarray, np.ndarray]:
     """Vectors [num, D] and labels [num] of at most so many samples; each process makes its share of them."""
     datamodule, world_size = _datamodule(trainer), trainer.world_size
-    samples = datamodule.samples(split, training=False)
-    examples = Examples(samples, datamodule.preprocess, target=label_of)
+    preprocess = _asked(task)
+    unasked = datamodule.preprocess.keys() - preprocess.keys()
+    samples = _Without(datamodule.samples(split, training=False), unasked)
+    examples = Examples(samples, preprocess, target=label_of)
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))
     draws = [Draw(0, index) for index in order[:num].tolist()]
     draws += [Draw(0, 0, counted=False)] * (-len(draws) % world_size)
@@ -81,6 +87,27 @@ def _features(trainer: L.Trainer, task: Task, split: str, num: int) -> tuple[np.
     known, wanted = _gathered(task, torch.cat(vectors)), _gathered(task, torch.cat(labels))
     counted = wanted != IGNORED
     return known[counted].cpu().numpy(), wanted[counted].cpu().numpy()
+
+
+def _asked(task: Task) -> dict[str, Any]:
+    """What is done to what the task reads, not to what it learns from that; one medium where it can."""
+    if not task.separate:
+        return task.asked
+    field = min(task.asks, key=lambda field: field == "text")
+    return {field: task.asked[field]}
+
+
+class _Without(Sequence[Sample]):
+    """Samples that lack some fields: a caption is not to tell what is in the picture."""
+
+    def __init__(self, samples: Sequence[Sample], fields: Collection[str]):
+        self.samples, self.fields = samples, fields
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: Any) -> Any:
+        return {key: value for key, value in self.samples[index].items() if key not in self.fields}
 
 
 def _gathered(task: Task, values: Tensor) -> Tensor:

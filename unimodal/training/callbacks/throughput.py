@@ -10,7 +10,7 @@ class Throughput(L.Callback):
     """Logs `train/samples_per_second` and `train/tokens_per_second`, of all processes together.
 
     Time is taken from the end of one training batch to the end of the next, so that waiting for data counts
-    and validation does not. Padding tokens count: they are computed.
+    and validation does not. Padding counts where it is computed: not in packed rows.
     """
 
     def __init__(self) -> None:

@@ -10,16 +10,18 @@ from unimodal.hub.native.heads import pooling_node
 from unimodal.hub.trained import CLASSIFICATION
 from unimodal.training import checkpoints
 from unimodal.training.build import Config
-from unimodal.training.mix import views, with_views
+from unimodal.training.mix import ALONE, views, with_views
 from unimodal.training.pretrained.fields import field_of
-from unimodal.training.pretrained.origin import read_imported
+from unimodal.training.pretrained.origin import read_imported, source_for
 
 ASKED = ("modality", "tokenizer", "experiment")  # options that say what is read
 SIZES = ("backbone", "block")  # options that the folder decides
 DICTATED = ("pooling", "head_norm", "head_norm_eps", "head_bias", "causal", "tied")  # of a task
 
 
-def adopt(config: Config, typed: Iterable[str] = (), config_dirs: Iterable[Path] = ()) -> Config:
+def adopt(
+    config: Config, typed: Iterable[str] = (), config_dirs: Iterable[Path] = (), source: str = ALONE
+) -> Config:
     """The config with what `pretrained` dictates, if that is a Hugging Face folder or hub id.
 
     What the user typed stands above the folder, the folder above the presets. A run that goes on from its
@@ -29,6 +31,7 @@ def adopt(config: Config, typed: Iterable[str] = (), config_dirs: Iterable[Path]
         config: resolved, of train.yaml.
         typed: the keys and options that the user typed, such as `tokenizer.image_size` or `task/pooling`.
         config_dirs: as in `checkpoints.load`.
+        source: the name of the source whose view the config is, in joint training.
 
     Raises:
         ValueError: if the folder is none of a family that we know, or it reads something else than the run.
@@ -42,7 +45,7 @@ def adopt(config: Config, typed: Iterable[str] = (), config_dirs: Iterable[Path]
     if last.exists() and not checkpoints.is_checkpoint(name):
         return _resumed(config, last, config_dirs)
     if not is_model_folder(name):
-        return _keeping_head(config, config_dirs)
+        return _keeping_head(config, config_dirs, source)
     found = read_imported(str(name), field_of(config["tokenizer"]), config_dirs)
     return _from_folder(config, found, set(typed))
 
@@ -52,8 +55,15 @@ def _joint(config: Config, typed: set[str], config_dirs: Iterable[Path]) -> Conf
     last = Path(config["output"]) / checkpoints.LAST
     if last.exists() and not checkpoints.is_checkpoint(config["pretrained"]):
         saved, _ = checkpoints.load(last, config_dirs)
-        return config | {key: saved[key] for key in ("backbone", "mix")}
-    adopted = {name: adopt(view, _typed_of(name, typed), config_dirs) for name, view in views(config).items()}
+        model = ("tokenizer", "task", "beside")
+        mix = {
+            name: node | {key: saved["mix"].get(name, node)[key] for key in model}
+            for name, node in config["mix"].items()
+        }
+        return config | {"backbone": saved["backbone"], "mix": mix}
+    adopted = {
+        name: adopt(view, _typed_of(name, typed), config_dirs, name) for name, view in views(config).items()
+    }
     first = next(iter(adopted.values()))
     return with_views(config, adopted) | {key: first[key] for key in SIZES}
 
@@ -98,11 +108,13 @@ def _from_folder(config: Config, found: Imported, typed: set[str]) -> Config:
     return _with_classes(adopted, found.task.get("class_names"))
 
 
-def _keeping_head(config: Config, config_dirs: Iterable[Path]) -> Config:
+def _keeping_head(config: Config, config_dirs: Iterable[Path], source: str) -> Config:
     """With the classes of a checkpoint of ours, in their order."""
     if not config.get("keep_head"):
         return config
     saved, _ = checkpoints.load(config["pretrained"], config_dirs)
+    if saved["mix"]:
+        saved = views(saved)[source_for(saved, source, field_of(config["tokenizer"]))]
     return _with_classes(config, saved["task"].get("class_names"))
 
 

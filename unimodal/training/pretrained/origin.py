@@ -55,8 +55,7 @@ class Origin:
         sources = views(self.config)
         if not sources:
             return self
-        reads = [name for name, view in sources.items() if field_of(view["tokenizer"]) == field]
-        name = source if source in sources else [*reads, *sources][0]
+        name = source_for(self.config, source, field)
         own = weights_of(name, self.weights)
         return replace(self, name=f"{name} of {self.name}", config=sources[name], weights=own)
 
@@ -77,6 +76,13 @@ class Origin:
             return self.config["data"]["_target_"]
         task, data = (self.config[key]["_target_"].rpartition(".")[2] for key in ("task", "data"))
         return f"{task} on {data}"
+
+
+def source_for(saved: build.Config, source: str, field: str) -> str:
+    """Of a joint run: the source of this name, else the first that reads the field, else the first."""
+    sources = views(saved)
+    reads = [name for name, view in sources.items() if field_of(view["tokenizer"]) == field]
+    return source if source in sources else [*reads, *sources][0]
 
 
 def read_imported(name: str, field: str, config_dirs: Iterable[Path] = ()) -> Imported:

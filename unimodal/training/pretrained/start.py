@@ -1,6 +1,6 @@
 """The task that a run starts with: freshly initialised, or from trained weights; ready to learn."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from unimodal.tasks.base import Task
 from unimodal.tasks.learner import Learner
 from unimodal.training import build, checkpoints
 from unimodal.training.console import say
-from unimodal.training.finetune.base import TOKENIZERS, FineTuning, trained_share
+from unimodal.training.finetune.base import BACKBONE, TOKENIZERS, FineTuning, trained_share
 from unimodal.training.mix import ALONE, views, with_views, within_task
 from unimodal.training.pretrained.fields import field_of
 from unimodal.training.pretrained.fit import fit
@@ -58,6 +58,11 @@ def _from_checkpoint(
     if last:
         saved, _ = checkpoints.load(last, config_dirs)
         before = views(saved) or {ALONE: saved}
+        if before.keys() != sources.keys():
+            was = ", ".join(before).strip() or "one source"
+            raise ValueError(
+                f"the run in {last.parent.parent} has {was}; take another output=, pretrained=THAT."
+            )
         kept = {name: take_vocabulary(view, before[name])[0] for name, view in sources.items()}
         complete = build.complete(with_views(config, kept), source)
         return _with_fresh(complete, (saved["finetune"] or {}).get("fresh", [])), build.make_learner(complete)
@@ -68,12 +73,25 @@ def _from_checkpoint(
     taken = {name: take_vocabulary(view, origins[name].config) for name, view in sources.items()}
     complete = build.complete(with_views(config, {name: view for name, (view, _) in taken.items()}), source)
     learner = build.make_learner(complete)
+    if len(learner.backbones) == 1:
+        _check_same_backbone(origins)
     fresh = []
     for name, view in (views(complete) or {ALONE: complete}).items():
         task = learner.by_source[name]
         new = _load(task, view, origins[name], taken[name][1])
         fresh += [f"tasks.{name}.{one}" if name else one for one in new]
     return _with_fresh(complete, fresh), learner
+
+
+def _check_same_backbone(origins: Mapping[str, Origin]) -> None:
+    first = next(iter(origins.values()))
+    for origin in origins.values():
+        for name, value in origin.weights.items():
+            if name.startswith(BACKBONE) and not value.equal(first.weights[name]):
+                raise ValueError(
+                    f"{first.name} and {origin.name} have backbones of their own; set share=none, or start "
+                    "from one of them."
+                )
 
 
 def _load(task: Task, config: build.Config, origin: Origin, note: str) -> list[str]:
