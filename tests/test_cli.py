@@ -44,7 +44,7 @@ def _command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     [
         (
             "modality=imag",
-            "modality has no option imag; did you mean image? It has all, audio, image, joint, mixed, text, video.",
+            "modality has no option imag; did you mean image? It has all, audio, image, joint, mixed, text,",
         ),
         ("optimzer.lr=1", "there is no key optimzer; did you mean optimizer?"),
         ("optimizer.lrr=1", "there is no key optimizer.lrr; did you mean optimizer.lr?"),

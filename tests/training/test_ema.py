@@ -77,17 +77,16 @@ def test_what_is_validated_saved_and_loaded_is_the_average_of_the_steps(small_ru
     assert _same(build.restore_task(config, weights).state_dict(), saved["state_dict"])
 
 
-def test_the_figures_are_those_of_the_best_average_and_evaluate_gives_them_again(small_run, tmp_path):
+def test_the_figures_are_those_of_the_best_average_and_evaluate_gives_them_again(
+    small_run, configure, tmp_path
+):
     run = tmp_path / "run"
     # the lowest accuracy counts as the best here, so that the best average is not the last one
     trained = train(small_run(*LONG, "callbacks.ema.decay=0.9", "callbacks.best.mode=min"), run)
     best = torch.load(run / "checkpoints/best.ckpt", weights_only=True)
     assert not _same(best["state_dict"], _last(run)["state_dict"])
     score = next(s["current_score"] for s in best["callbacks"].values() if "current_score" in s)
-    config = small_run()
-    names = ("checkpoint", "split", "output", "data", "loader", "trainer")
-    ask = dict.fromkeys(names) | {"checkpoint": str(run), "split": "val", "loader": {}}
-    ask["trainer"] = config["trainer"] | {"limit_val_batches": None}
+    ask = configure(f"checkpoint={run}", "trainer=cpu", "trainer.precision=32-true", verb="evaluate")
     figures = evaluate(ask)
     assert figures == {name: trained[name] for name in figures}
     assert figures["val/accuracy"] == pytest.approx(float(score))
