@@ -102,7 +102,8 @@ class Task(Learner):
     def touch(self) -> Tensor | float:
         """Zero, through every tokenizer: under FSDP2 all processes must have the same gradients.
 
-        A batch may lack a modality in one process and not in another. DDP finds that out by itself.
+        A batch may lack a modality in one process and not in another. DDP finds that out by itself. Where
+        all lack it, a zero gradient still lets an optimizer's momentum go on, which none would not.
         """
         if len(self.model.tokenizers) < 2:
             return 0.0
