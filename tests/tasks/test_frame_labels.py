@@ -54,10 +54,12 @@ def test_there_is_a_label_for_each_token(tokenizer, num_samples):
 
 
 @pytest.mark.parametrize(
-    "tokenizer",
-    [AudioFrameTokenizer(32, hop_length=160, stack=4), AudioWhisperTokenizer(32, num_positions=50)],
+    ("kind", "options"),
+    [(AudioFrameTokenizer, {"hop_length": 160, "stack": 4}), (AudioWhisperTokenizer, {"num_positions": 50})],
 )
-def test_token_times_are_where_a_click_is_heard(tokenizer):
+def test_token_times_are_where_a_click_is_heard(kind, options):
+    torch.manual_seed(0)
+    tokenizer = kind(32, **options)
     first, step = tokenizer.token_times
     silence, click = torch.zeros(1, 16_000), torch.zeros(1, 16_000)
     click[0, round((first + 10 * step) * 16_000)] = 1.0
@@ -65,7 +67,8 @@ def test_token_times_are_where_a_click_is_heard(tokenizer):
         changed = (tokenizer({"input_values": click}).embeds - tokenizer({"input_values": silence}).embeds)[
             0
         ].norm(dim=1)
-    heard = changed > 0.1 * changed.max()
+    heard = (changed - changed.median()).clamp_min(0)  # Whisper's mel is of the loudest moment everywhere
+    heard = heard * (heard > 0.1 * heard.max())
     middle = (torch.arange(len(heard)) * heard).sum() / heard.sum()
     assert abs(middle - 10) <= 0.5
 
