@@ -256,7 +256,9 @@ def test_a_negative_mask_is_named(knob):
 
 
 def test_a_mask_moves_with_its_image_and_what_comes_into_view_does_not_count():
-    pixels = torch.randint(100, 256, (3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    pixels = torch.randint(
+        100, 256, (3, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
     sample = {"image": pixels, "mask": pixels[0] % 7}
     alone = ImageAugment(translate=0.4, hflip=True, brightness=0.2)
     for seed in range(10):
