@@ -203,6 +203,7 @@ def test_what_no_task_uses_is_frozen_with_a_notice(small_run, capsys):
         (("modality=joint",), r"no data is chosen.*\+source@mix"),
         ((*SMALL, "share=some"), "share=some is not one of backbone, none"),
         ((*SMALL, "batches=two"), "batches=two is not one of one_source, several"),
+        ((*SMALL, "mix.tones.loader.batch_size=999"), r"mix\.tones: .*lower mix\.tones\.loader\.batch_size"),
         (("modality=joint", "+source@mix.training=image"), "torch calls something else training"),
         ((*SMALL, "mix.tones.loss_weight=-1"), r"mix\.tones\.loss_weight=-1"),
         ((*SMALL, "mix.tones.loss_weight=0", "mix.digits.loss_weight=0"), r"loss_weight=0: each must be"),

@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 
 from unimodal.data.datamodule import DataModule
+from unimodal.data.loader import ResumableDataLoader
 from unimodal.data.mixture import MixtureLoader, MixtureOrder, NamedLoader, batch_counts
 from unimodal.data.sources.joint import JointSource
 from unimodal.types import Batch
@@ -56,7 +57,8 @@ class JointDataModule(L.LightningDataModule):
     def train_dataloader(self) -> MixtureLoader:
         """The mixture; goes on where a run stopped."""
         trainer: Any = self.trainer
-        loaders = {name: m.train_dataloader() for name, m in self._placed().items() if self.weights[name]}
+        placed = self._placed().items()
+        loaders = {name: _train_loader(name, module) for name, module in placed if self.weights[name]}
         counts = batch_counts(
             {name: len(loader) for name, loader in loaders.items()}, self.weights, self.temperature
         )
@@ -103,3 +105,11 @@ class JointDataModule(L.LightningDataModule):
         for module in self.modules.values():
             module.trainer = self.trainer
         return self.modules
+
+
+def _train_loader(name: str, module: DataModule) -> ResumableDataLoader:
+    try:
+        return module.train_dataloader()
+    except ValueError as error:  # its keys are those of a run of its own
+        said = str(error).replace("loader.", f"mix.{name}.loader.")
+        raise ValueError(f"mix.{name}: {said}") from error

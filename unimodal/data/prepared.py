@@ -98,7 +98,8 @@ class PreparedSamples(Sequence[Sample]):
         if self.preprocess.keys() & sample.keys():
             enough = "data.allow_missing=true: one is enough" if self.takes_parts else "each sample needs all"
             knob = f"The task reads {', '.join(self.preprocess)}; {enough}."
-        return f'the samples have no "{field}"; they have {", ".join(sample)}. {knob}'
+        column = f" A table's column is named with data.columns.{field}=NAME." * (len(self.preprocess) > 1)
+        return f'the samples have no "{field}"; they have {", ".join(sample)}. {knob}{column}'
 
     def _skip(self, index: int, error: BadSample) -> None:
         if self.on_bad_sample == "error":

@@ -130,7 +130,7 @@ def _check_said(chosen: Mapping[str, Any], names: Sequence[str], name: str, key:
         for one in [column] if isinstance(column, str) else column:
             if one != "none" and one not in names:
                 raise ValueError(
-                    f"{name} has no column {one!r}{nearest(one, names)} It has {', '.join(names)}; "
+                    f"{name} has no column {one!r}{nearest(one, names) or '.'} It has {', '.join(names)}; "
                     f"set {key}.{role}."
                 )
 
