@@ -38,6 +38,7 @@ class Task(Learner):
     Attributes:
         generates: whether the task answers a text by continuing it (`complete`).
         causal: a token sees only what stands before it.
+        shown: lines to look at after validation.
         separate: each of its modalities can be asked about alone.
         takes_parts: a sample may lack some modalities, or have several parts of one.
     """
@@ -50,6 +51,7 @@ class Task(Learner):
     def __init__(self, model: Unimodal):
         super().__init__()
         self.model, self.val_loss = model, MeanMetric()
+        self.shown: list[str] = []
 
     @property
     def preprocess(self) -> dict[str, Any]:
@@ -168,6 +170,15 @@ class Task(Learner):
         loss = output.loss if self.device_mesh is None else output.loss + self.touch()
         num_samples = len(output.tokens.mask)
         return {"loss": loss, "num_samples": num_samples, "num_tokens": num_computed(output, batch)}
+
+    def on_validation_epoch_start(self) -> None:
+        """What an earlier validation left to show is old."""
+        self.shown = []
+
+    def samples(self) -> list[str]:
+        """What `update_metrics` left in `shown`, a few lines on the first validation examples; once."""
+        shown, self.shown = self.shown, []
+        return shown
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count one batch; sums, so that neither batch size nor number of processes matters."""

@@ -60,7 +60,7 @@ class Captioning(Task):
         if tied:
             self.head.weight = self.text.tie()
         self.nats, self.written = MeanMetric(), WrittenText()
-        self.num_seen, self.shown = 0, list[str]()
+        self.num_seen = 0
 
     @property
     def text(self) -> Any:
@@ -150,11 +150,6 @@ class Captioning(Task):
         self.nats.reset()
         self.num_seen = 0
         return {"perplexity": perplexity, **(self.written.compute() if self.num_generated != 0 else {})}
-
-    def samples(self) -> list[str]:
-        """What should have been written and what was, of the first samples."""
-        shown, self.shown = self.shown, []
-        return shown
 
     def _given(self, batch: Batch) -> Given:
         if "parts" in batch:

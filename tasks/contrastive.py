@@ -68,7 +68,7 @@ class Contrastive(Task):
         for projection in projections.values():
             nn.init.normal_(projection.weight, std=dim**-0.5)
         self.projections = nn.ModuleDict(projections)
-        self.pairs, self.shown = Pairs(), list[str]()
+        self.pairs = Pairs()
 
     @staticmethod
     def examples(
@@ -153,10 +153,6 @@ class Contrastive(Task):
         vectors, masks = zip(*done, strict=True)
         return torch.cat(vectors), torch.cat(masks)
 
-    def on_validation_epoch_start(self) -> None:
-        """What an earlier validation left to show is old."""
-        self.shown = []
-
     def count(self, batch: Batch) -> None:
         """Collect the pairs of one validation batch; nothing is compared before all are there."""
         pairs = self(batch, compare=False).logits
@@ -175,11 +171,6 @@ class Contrastive(Task):
             for rows in places.split(CHUNK)
         ]
         return {"loss": torch.cat(losses).mean(), **retrieval(vectors, items, self.fields)}
-
-    def samples(self) -> list[str]:
-        """For the first validation examples their text, and the text of the batch that lies closest."""
-        shown, self.shown = self.shown, []
-        return shown
 
     def _describe(self, pairs: Tensor, batch: Batch) -> list[str]:
         ids, decode = batch["input_ids"], self._tokenizer("text").preprocess.decode

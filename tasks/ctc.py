@@ -62,7 +62,6 @@ class CTC(Task):
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
         self.written, self.skipped = WrittenText(), SumMetric()
-        self.shown: list[str] = []
 
     @property
     def preprocess(self) -> dict[str, Any]:
@@ -110,10 +109,6 @@ class CTC(Task):
             for ids, p in zip(found, sure, strict=True)
         ]
 
-    def on_validation_epoch_start(self) -> None:
-        """What an earlier validation left to show is old."""
-        self.shown = []
-
     def update_metrics(self, output: Output, batch: Batch) -> None:
         """Compare texts; keeps the first batch to show."""
         labels, blank = batch["labels"], self.transcript.blank
@@ -133,11 +128,6 @@ class CTC(Task):
             figures["skipped"] = self.skipped.compute()
             self.skipped.reset()
         return figures
-
-    def samples(self) -> list[str]:
-        """Text and guess of the first validation examples."""
-        shown, self.shown = self.shown, []
-        return shown
 
     def _frames(self, tokens: TokenSequence) -> tuple[Tensor, Tensor]:
         """Logits [B, T, C], and how many frames are real, int [B]."""

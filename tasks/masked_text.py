@@ -44,7 +44,6 @@ class MaskedText(Task):
         self.head = nn.Linear(model.backbone.dim, text.vocab_size, bias=False)
         nn.init.zeros_(self.head.weight)
         self.accuracy = MeanMetric()
-        self.shown: list[str] = []
 
     @staticmethod
     def examples(
@@ -71,10 +70,6 @@ class MaskedText(Task):
         total = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
         return Output(total / count.clamp_min(1), count, logits, tokens)
 
-    def on_validation_epoch_start(self) -> None:
-        """What an earlier validation left to show is old."""
-        self.shown = []
-
     def update_metrics(self, output: Output, batch: Batch) -> None:
         """Count the tokens that are found; keeps the first text to show."""
         hidden = self._hidden(batch)
@@ -90,11 +85,6 @@ class MaskedText(Task):
         accuracy = self.accuracy.compute()
         self.accuracy.reset()
         return {"accuracy": accuracy}
-
-    def samples(self) -> list[str]:
-        """The beginning of the first text, each hidden token as [token|what was said]."""
-        shown, self.shown = self.shown, []
-        return shown
 
     def _hidden(self, batch: Batch) -> Tensor:
         ids = batch["input_ids"]

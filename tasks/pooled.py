@@ -50,7 +50,6 @@ class PooledTask(Task):
         self.head = nn.Linear(dim, num_outputs, bias=head_bias)
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
-        self.shown: list[str] = []
 
     @staticmethod
     def examples(
@@ -85,10 +84,6 @@ class PooledTask(Task):
     def _logits(self, vectors: Tensor) -> Tensor:
         return self.head(self.head_norm(vectors)).float()
 
-    def on_validation_epoch_start(self) -> None:
-        """What an earlier validation left to show is old."""
-        self.shown = []
-
     def update_metrics(self, output: Output, batch: Batch) -> None:
         """The objective's figures; keeps the first batch to show."""
         self.objective.update(output.logits, batch["labels"])
@@ -98,11 +93,6 @@ class PooledTask(Task):
     def compute_metrics(self) -> dict[str, Tensor]:
         """The objective's figures."""
         return self.objective.compute()
-
-    def samples(self) -> list[str]:
-        """Label and prediction of the first validation examples."""
-        shown, self.shown = self.shown, []
-        return shown
 
     def _describe(self, logits: Tensor, labels: Tensor) -> list[str]:
         rows = counted(labels)

@@ -76,7 +76,6 @@ class Segmentation(Task):
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
         self.confusion = Confusion(len(class_names))
-        self.shown: list[str] = []
 
     @property
     def preprocess(self) -> dict[str, Any]:
@@ -113,10 +112,6 @@ class Segmentation(Task):
         cells = cells.transpose(1, 2).unflatten(2, (rows, columns))
         return F.interpolate(F.pixel_shuffle(cells, self.cells), self.image_size, mode="bilinear")
 
-    def on_validation_epoch_start(self) -> None:
-        """What an earlier validation left to show is old."""
-        self.shown = []
-
     def update_metrics(self, output: Output, batch: Batch) -> None:
         """Count pixels; keeps the first images to show."""
         said = output.logits.argmax(1)
@@ -134,11 +129,6 @@ class Segmentation(Task):
         }
         self.confusion.reset()
         return figures
-
-    def samples(self) -> list[str]:
-        """Of the first validation images the classes there are, those seen, and the pixels that are right."""
-        shown, self.shown = self.shown, []
-        return shown
 
     def answer(self, batch: Batch, top_k: int = 1) -> list[dict[str, Any]]:
         """`mask`, uint8 [H, W] of classes, and what share of the image the largest take; needs no labels."""

@@ -49,7 +49,6 @@ class SequenceLabeling(Task):
             nn.init.zeros_(parameter)
         self.confusion = Confusion(len(class_names))
         self.span_scores = SpanScores() if are_span_tags(class_names) else None
-        self.shown: list[str] = []
 
     @property
     def preprocess(self) -> dict[str, Any]:
@@ -99,10 +98,6 @@ class SequenceLabeling(Task):
         labels = F.pad(labels[:, :num], (0, max(num - labels.shape[1], 0)), value=IGNORED)
         return labels.masked_fill(~real, IGNORED)
 
-    def on_validation_epoch_start(self) -> None:
-        """What an earlier validation left to show is old."""
-        self.shown = []
-
     def update_metrics(self, output: Output, batch: Batch) -> None:
         """Count tokens, and spans sample by sample; keeps the first samples to show."""
         said, labels = output.logits.argmax(-1), self._labels(batch, output.tokens)
@@ -125,11 +120,6 @@ class SequenceLabeling(Task):
         figures["accuracy"] = self.confusion.accuracy()
         self.confusion.reset()
         return figures
-
-    def samples(self) -> list[str]:
-        """Of the first validation samples what is labelled there, and what is said."""
-        shown, self.shown = self.shown, []
-        return shown
 
     def answer(self, batch: Batch, top_k: int = 1) -> list[dict[str, Any]]:
         """`words`, `tags` and `spans` of a text, `segments` of a sound; needs no labels."""

@@ -59,15 +59,15 @@ class UnimodalForCaptioning(UnimodalPreTrainedModel, GenerationMixin):
         labels: Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
+        **wanted: bool | None,
     ) -> CausalLMOutputWithPast | tuple:
         """`logits` float32 [B, N, V], those at place i are of token i + 1; of the last `logits_to_keep` only.
 
         `attention_mask` [B, seen + N] is of the text. Media are read by the first call with a cache and then
         left aside. `labels` int [B, N] are the `input_ids`, not shifted; -100 does not count: prompts.
+        `wanted` may hold `return_dict`, and `output_attentions` and `output_hidden_states` as in `read`.
         """
+        return_dict = wanted.pop("return_dict", None)
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
         media = None
@@ -76,7 +76,7 @@ class UnimodalForCaptioning(UnimodalPreTrainedModel, GenerationMixin):
             pixels = {"pixel_values": pixel_values, "pixel_values_videos": pixel_values_videos}
             media = self.embed(make_batch(**pixels, **sound, max_samples=self.config.max_samples))
         tokens, prefix, cache = self._tokens(media, input_ids, attention_mask, past_key_values)
-        encoded, record = self.read(tokens, True, cache, prefix, output_hidden_states, output_attentions)
+        encoded, record = self.read(tokens, True, cache, prefix, **wanted)
         own = encoded.embeds[:, -input_ids.shape[1] :]
         keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.head(own[:, keep]).float()
