@@ -216,6 +216,15 @@ def test_every_source_trains_jointly(configure, option):
     _joint_gradient(configure(*TINY, "modality=joint", f"+source@mix.mine={option}"))
 
 
+def test_the_loader_of_a_source_is_that_of_the_run_unless_it_says_otherwise(configure):
+    usual, changed = (configure("modality=all", *more)["mix"] for more in ((), ("loader.num_workers=3",)))
+    assert usual["image"]["loader"] == configure()["loader"]
+    assert (usual["text"]["loader"]["batch_size"], usual["audio"]["loader"]["batch_size"]) == (16, 64)
+    assert {node["loader"]["num_workers"] for node in changed.values()} == {3}
+    own = configure("modality=all", "loader.batch_size=8", "mix.audio.loader.batch_size=4")["mix"]
+    assert [own[name]["loader"]["batch_size"] for name in ("image", "audio")] == [8, 4]
+
+
 def test_a_source_that_knows_no_places_is_refused(configure):
     config = configure(*TINY, "modality=joint", "+source@mix.mine=image", "block=classic")
     with pytest.raises(ValueError, match=r"set mix\.mine\.tokenizer\.learned_positions=true"):
