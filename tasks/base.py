@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, SumMetric
 
 from unimodal.model import Unimodal
 from unimodal.tasks.learner import Learner
 from unimodal.tasks.pooling import MeanPooling
-from unimodal.types import Batch, TokenSequence
+from unimodal.types import IGNORED, Batch, TokenSequence
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Task(Learner):
 
     def __init__(self, model: Unimodal):
         super().__init__()
-        self.model, self.val_loss = model, MeanMetric()
+        self.model, self.val_loss, self.val_samples = model, MeanMetric(), SumMetric()
         self.shown: list[str] = []
 
     @property
@@ -115,13 +115,16 @@ class Task(Learner):
     def count(self, batch: Batch) -> None:
         """Take one validation batch into account."""
         output = self(batch)
+        self.val_samples.update(num_counted(batch))
         self.val_loss.update(output.loss, output.count)
         self.update_metrics(output, batch)
 
     def figures(self) -> dict[str, Tensor]:
-        """The loss and the metrics of the whole validation; resets them."""
+        """Return the loss and the metrics of the whole validation and of how many samples; resets them."""
         figures = {"loss": self.val_loss.compute(), **self.compute_metrics()}
+        figures["num_samples"] = self.val_samples.compute()
         self.val_loss.reset()
+        self.val_samples.reset()
         return figures
 
     def encode(self, batch: Batch) -> TokenSequence:
@@ -166,8 +169,8 @@ class Task(Learner):
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """One step; beside the loss, how much was read."""
         output = self(batch)
-        self.log("train/loss", output.loss, prog_bar=True)
-        loss = output.loss if self.device_mesh is None else output.loss + self.touch()
+        loss = self.step_loss(output.loss * output.count, output.count)
+        loss = loss if self.device_mesh is None else loss + self.touch()
         num_samples = len(output.tokens.mask)
         return {"loss": loss, "num_samples": num_samples, "num_tokens": num_computed(output, batch)}
 
@@ -194,3 +197,12 @@ def num_computed(output: Output, batch: Batch) -> int:
     """How many tokens the backbone computed, padding too; packed rows have almost none."""
     mask = output.tokens.mask
     return int(mask.sum()) if "rows" in batch else mask.numel()
+
+
+def num_counted(batch: Batch) -> int:
+    """Return how many samples of a batch count: not those that fill up the last batch of a process."""
+    if "counted" in batch:
+        return int(batch["counted"].sum())
+    if "labels" in batch:
+        return int((batch["labels"] != IGNORED).reshape(len(batch["labels"]), -1).any(1).sum())
+    return len(next(iter(batch.values())))

@@ -32,7 +32,7 @@ class Captioning(Task):
     `val/loss`, the monitor, and `perplexity` are teacher-forced, over all of validation; `exact_match`,
     `wer`, `cer` and `bleu` are of texts that the model wrote, for the first `num_generated` samples. Long
     captions are hardly ever exact, and of those the loss says most; where texts are short, set
-    `callbacks.best.monitor=val/exact_match callbacks.best.mode=max`.
+    `callbacks.best.monitor=val/exact_match`.
 
     Args:
         model: reads one or several media, and `text`.
@@ -41,6 +41,8 @@ class Captioning(Task):
         label_smoothing: of training; the validation loss has none.
         num_generated: samples of a validation for which texts are written; None: all.
     """
+
+    metric_modes: Mapping[str, str] = {**WrittenText.metric_modes, "perplexity": "min"}
 
     def __init__(
         self,

@@ -11,11 +11,11 @@ from torch.utils.data import Dataset
 
 from unimodal.data.examples import Examples, label_of
 from unimodal.model import Unimodal
-from unimodal.tasks.base import Output, Task
+from unimodal.tasks.base import Output, Task, num_counted
 from unimodal.tasks.contrastive_loss import Contrast, pair_losses
 from unimodal.tasks.gather import gather, most, world
 from unimodal.tasks.pair_items import PairSamples
-from unimodal.tasks.retrieval import CHUNK, Pairs, retrieval
+from unimodal.tasks.retrieval import CHUNK, Pairs, retrieval, retrieval_modes
 from unimodal.tasks.zero_shot import check_templates, zero_shot
 from unimodal.types import IGNORED, Batch, TokenSequence
 
@@ -69,6 +69,7 @@ class Contrastive(Task):
             nn.init.normal_(projection.weight, std=dim**-0.5)
         self.projections = nn.ModuleDict(projections)
         self.pairs = Pairs()
+        self.metric_modes = retrieval_modes(self.fields)
 
     @staticmethod
     def examples(
@@ -118,13 +119,13 @@ class Contrastive(Task):
         return zero_shot(self, class_names, templates or self.templates)
 
     def _loss(self, pairs: Tensor, items: Tensor) -> Tensor:
-        """Of these pairs among those of all processes, which may have more or fewer (loader.max_tokens)."""
-        size, (rank, num_ranks) = most(len(pairs), pairs.device), world()
+        """Return the mean loss of these pairs among those of all processes, which may have more or fewer."""
+        size, rank = most(len(pairs), pairs.device), world()[0]
         all_pairs, all_items = gather(pairs, size), gather(items, size, IGNORED)
         places = rank * size + torch.arange(len(pairs), device=pairs.device)
         losses = pair_losses(self.contrast, pairs, items, all_pairs, all_items, places)
-        counted, count = items[:, 0] != IGNORED, (all_items[:, 0] != IGNORED).sum()
-        return num_ranks * (losses * counted).sum() / count.clamp_min(1)  # DDP takes the mean over ranks
+        counted = items[:, 0] != IGNORED
+        return (losses * counted).sum() / counted.sum().clamp_min(1)
 
     def _tokenizer(self, field: str) -> Any:
         return self.model.tokenizers[field]
@@ -156,6 +157,7 @@ class Contrastive(Task):
     def count(self, batch: Batch) -> None:
         """Collect the pairs of one validation batch; nothing is compared before all are there."""
         pairs = self(batch, compare=False).logits
+        self.val_samples.update(num_counted(batch))
         counted = batch["labels"][:, 0] != IGNORED
         self.pairs.update(pairs[counted], batch["labels"][counted])
         if not self.shown and "text" in self.fields:
@@ -170,7 +172,10 @@ class Contrastive(Task):
             pair_losses(self.contrast, vectors[rows], items[rows], vectors, items, rows)
             for rows in places.split(CHUNK)
         ]
-        return {"loss": torch.cat(losses).mean(), **retrieval(vectors, items, self.fields)}
+        figures = {"loss": torch.cat(losses).mean(), **retrieval(vectors, items, self.fields)}
+        figures["num_samples"] = self.val_samples.compute()
+        self.val_samples.reset()
+        return figures
 
     def _describe(self, pairs: Tensor, batch: Batch) -> list[str]:
         ids, decode = batch["input_ids"], self._tokenizer("text").preprocess.decode

@@ -41,6 +41,8 @@ class CTC(Task):
         beam_size: prefixes that the search for the likeliest text keeps; 1 follows the likeliest alignment.
     """
 
+    metric_modes: Mapping[str, str] = {**WrittenText.metric_modes, "skipped": "min"}
+
     def __init__(
         self,
         model: Unimodal,

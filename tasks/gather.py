@@ -28,8 +28,8 @@ def most(num: int, device: torch.device) -> int:
 def gather(rows: Tensor, size: int, fill: float = 0) -> Tensor:
     """The rows [R, ...] of all processes, [world * size, ...], in the order of ranks.
 
-    The gradient of a row is the sum of those that all processes have for it, so that with DDP, which takes
-    the mean over processes, a loss of all rows learns as in a single process.
+    The gradient of a row is the sum of those that all processes have for it, so that the losses of all
+    processes together have the gradient that a single process would compute.
 
     Args:
         rows: of this process; others may have more or fewer.

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from unimodal.model import Unimodal
 from unimodal.tasks.base import Output, Task, num_computed
-from unimodal.tasks.learner import Learner
+from unimodal.tasks.learner import NOTHING, Learner
 from unimodal.types import Batch
 
 Step = dict[str, Batch]
@@ -15,6 +16,9 @@ Step = dict[str, Batch]
 
 class Joint(Learner):
     """The tasks of several sources; their losses are added where a step has batches of several.
+
+    The loss of a source in a micro-batch is the mean over its targets in all processes, times its weight. A
+    step takes the mean over its micro-batches, so that sources with many targets do not outweigh others.
 
     A backbone that all tasks share is one module with one name, `backbone`, in parameters and checkpoints;
     what is a source's own is under `tasks.SOURCE`.
@@ -40,6 +44,15 @@ class Joint(Learner):
         return [task.model for task in self.by_source.values()]
 
     @property
+    def metric_modes(self) -> dict[str, str]:  # type: ignore[override]  # read only
+        """`min` or `max` of the metrics of all sources, by `SOURCE/name`."""
+        return {
+            f"{name}/{metric}": mode
+            for name, task in self.by_source.items()
+            for metric, mode in {"loss": "min", **task.metric_modes}.items()
+        }
+
+    @property
     def by_source(self) -> dict[str, Task]:
         """The tasks."""
         return {name: cast(Task, task) for name, task in self.tasks.items()}
@@ -56,17 +69,25 @@ class Joint(Learner):
         return {}
 
     def training_step(self, batch: Step, batch_idx: int) -> dict[str, Any]:
-        """One step; beside the loss, how much was read."""
+        """Return the loss of one micro-batch, and how much was read."""
         outputs = self(batch)
-        loss: Any = sum(self.loss_weights[name] * output.loss for name, output in outputs.items())
-        for name, output in outputs.items():
-            self.log(f"train/{name}/loss", output.loss)
-        self.log("train/loss", loss, prog_bar=True)
+        loss = self.step_loss(self._weighted(outputs), torch.ones((), device=self.device))
         if self.device_mesh is not None:
             loss = loss + sum(self.by_source[name].touch() for name in batch)
         num_samples = sum(len(output.tokens.mask) for output in outputs.values())
         num_tokens = sum(num_computed(output, batch[name]) for name, output in outputs.items())
         return {"loss": loss, "num_samples": num_samples, "num_tokens": num_tokens}
+
+    def _weighted(self, outputs: Mapping[str, Output]) -> Tensor:
+        """Return the weighted sum of the losses; processes, of which a step takes the mean, share each."""
+        totals = torch.stack([output.loss * output.count for output in outputs.values()])
+        counts = torch.stack([output.count.detach().float() for output in outputs.values()])
+        reduced = self.trainer.strategy.reduce(torch.stack((totals.detach(), counts)), reduce_op="sum")
+        total, count = reduced[0], reduced[1].clamp_min(NOTHING)
+        for place, name in enumerate(outputs):
+            self.log(f"train/{name}/loss", total[place] / count[place])
+        weights = torch.tensor([self.loss_weights[name] for name in outputs], device=self.device)
+        return (weights * totals / count).sum() * self.trainer.world_size
 
     def on_validation_epoch_start(self) -> None:
         """Each task forgets the validation before."""

@@ -36,6 +36,7 @@ class LanguageModeling(Task):
 
     generates = True
     causal = True
+    metric_modes: Mapping[str, str] = {"bits_per_byte": "min", "perplexity": "min"}
 
     def __init__(
         self,

@@ -34,6 +34,8 @@ class MaskedText(Task):
         masking: which tokens are hidden. Prefix tokens never are.
     """
 
+    metric_modes: Mapping[str, str] = {"accuracy": "max"}
+
     def __init__(self, model: Unimodal, masking: Masking):
         super().__init__(model)
         if list(model.tokenizers) != ["text"]:

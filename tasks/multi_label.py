@@ -1,6 +1,6 @@
 """Any number of classes a sample."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ class MultiLabel(Objective):
 
     monitor = "val/map"
     mode = "max"
+    metric_modes: Mapping[str, str] = {"map": "max", "micro_f1": "max", "macro_f1": "max"}
     weight: Tensor
 
     def __init__(self, class_names: Sequence[str], class_weights: Sequence[float] | None = None):

@@ -1,7 +1,7 @@
 """Numbers for a sample."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ class Numeric(Objective):
         entry_loss: from two [B, K] to [B, K].
     """
 
+    metric_modes: Mapping[str, str] = {"mae": "min", "rmse": "min", "r2": "max"}
     mean: Tensor
     std: Tensor
 

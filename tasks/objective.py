@@ -1,6 +1,6 @@
 """What is learned of a whole sample: the part of a pooled task that knows what its labels are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,11 +17,13 @@ class Objective(nn.Module):
     Attributes:
         monitor: the figure that says which checkpoint is best.
         mode: `min` or `max`, which of two such figures is better.
+        metric_modes: `min` or `max` of each metric, by name.
         metrics: of one validation.
     """
 
     monitor: str = "val/loss"
     mode: str = "min"
+    metric_modes: Mapping[str, str] = {}
     metrics: MetricCollection
 
     def loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -45,6 +45,7 @@ class PooledTask(Task):
         super().__init__(model)
         self.objective, self.pooling, self.causal = objective, pooling, causal
         self.monitor, self.mode = objective.monitor, objective.mode
+        self.metric_modes = objective.metric_modes
         dim = model.backbone.dim
         self.head_norm = nn.LayerNorm(dim, head_norm_eps) if head_norm else nn.Identity()
         self.head = nn.Linear(dim, num_outputs, bias=head_bias)

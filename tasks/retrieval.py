@@ -58,6 +58,15 @@ def retrieval(vectors: Tensor, items: Tensor, names: Sequence[str]) -> dict[str,
     return figures | {"mean_recall": torch.stack(recalls).mean()}
 
 
+def retrieval_modes(names: Sequence[str]) -> dict[str, str]:
+    """Return `min` or `max` of each metric of `retrieval`: which of two values is better."""
+    modes = {"mean_recall": "max"}
+    for one, other in ((0, 1), (1, 0)):
+        name = f"{names[one]}_to_{names[other]}"
+        modes |= {f"{name}_median_rank": "min"} | {f"{name}_r{k}": "max" for k in RANKS}
+    return modes
+
+
 def _ranks(vectors: Tensor, items: Tensor, one: int, other: int) -> tuple[Tensor, Tensor, int]:
     """Of each query its rank and how many candidates are right, int [Q]; the number of candidates."""
     queries, query_of = _distinct(vectors[:, one], items[:, one])

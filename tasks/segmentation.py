@@ -56,6 +56,7 @@ class Segmentation(Task):
 
     monitor = "val/miou"
     mode = "max"
+    metric_modes: Mapping[str, str] = {"miou": "max", "accuracy": "max"}
 
     def __init__(self, model: Unimodal, class_names: Sequence[str], cells: int = 4):
         super().__init__(model)

@@ -35,6 +35,7 @@ class SequenceLabeling(Task):
 
     monitor = "val/f1"
     mode = "max"
+    metric_modes: Mapping[str, str] = dict.fromkeys(("f1", "precision", "recall", "accuracy"), "max")
 
     def __init__(self, model: Unimodal, class_names: Sequence[str], causal: bool = False):
         super().__init__(model)

@@ -1,6 +1,6 @@
 """One class a sample."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,14 +16,19 @@ from unimodal.types import IGNORED
 class SingleLabel(Objective):
     """Cross-entropy; `accuracy`, `f1` (macro), and `top5_accuracy` where there are more than five classes.
 
+    A row has the weight of its own class, whatever `label_smoothing` is. torch's cross-entropy multiplies the
+    smoothed share of each other class by the weight of that class: at a ratio of about 19 to 1 its minimum on
+    separable data is the wrong class.
+
     Args:
-        class_names: of the labels 0, 1, 2, ...
-        class_weights: of each class in the loss, as torch's; None: all weigh the same.
+        class_names: names of the labels 0, 1, 2, ...
+        class_weights: weight of the rows of each class in the loss; None: all weights are 1.
         label_smoothing: share of the target that is spread over all classes, in training.
     """
 
     monitor = "val/accuracy"
     mode = "max"
+    metric_modes: Mapping[str, str] = {"accuracy": "max", "f1": "max", "top5_accuracy": "max"}
     weight: Tensor
 
     def __init__(
@@ -39,16 +44,13 @@ class SingleLabel(Objective):
         self.metrics = _metrics(len(class_names))
 
     def loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Each row weighs what its class does."""
-        total = F.cross_entropy(
-            logits,
-            labels,
-            self.weight,
-            ignore_index=IGNORED,
-            label_smoothing=self.label_smoothing if self.training else 0.0,
-            reduction="sum",
+        """Return the weighted sum over counted rows, and the sum of their weights."""
+        smoothing = self.label_smoothing if self.training else 0.0
+        losses = F.cross_entropy(
+            logits, labels, ignore_index=IGNORED, label_smoothing=smoothing, reduction="none"
         )
-        return total, (self.weight[labels.clamp_min(0)] * counted(labels)).sum()
+        weights = self.weight[labels.clamp_min(0)] * counted(labels)
+        return (weights * losses).sum(), weights.sum()
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Logits [B, C], labels int [B]."""

@@ -1,6 +1,6 @@
 """Figures of texts that a model wrote, against those that it should have written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ class WrittenText(nn.Module):
     `exact_match` is the share of texts that are right to the letter; `wer` and `cer` are insertions,
     deletions and substitutions by the references' words and characters; for `bleu` see `BLEU`.
     """
+
+    metric_modes: Mapping[str, str] = {"exact_match": "max", "bleu": "max", "wer": "min", "cer": "min"}
 
     def __init__(self) -> None:
         super().__init__()

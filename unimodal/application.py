@@ -25,11 +25,11 @@ Verb = Callable[[dict[str, Any], Path, Iterable[Path]], Any]
 
 
 def _train(config: dict[str, Any], output: Path, config_dirs: Iterable[Path]) -> float | None:
-    """Returns the monitored figure, which a sweeper may minimise or maximise."""
+    """Return the metric that decides which checkpoint is best, for a sweeper to minimise or maximise."""
     from unimodal.training.train import train
 
     figures = train(config, output, config_dirs)
-    return next((figures[key] for key in ("val/accuracy", "val/map", "val/loss") if key in figures), None)
+    return figures.get(figures["monitor"])
 
 
 def _evaluate(config: dict[str, Any], output: Path, config_dirs: Iterable[Path]) -> None:

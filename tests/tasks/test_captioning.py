@@ -312,13 +312,15 @@ def test_the_figures_are_those_of_the_texts(make, validate):
     written = task.write(batch_of(task))
     assert figures["val/exact_match"] == sum(map(str.__eq__, written, TEXTS)) / 5
     assert figures["val/perplexity"] == pytest.approx(math.exp(figures["val/loss"]), rel=1e-5)
-    assert figures.keys() == {f"val/{n}" for n in ("loss", "perplexity", "exact_match", "wer", "cer", "bleu")}
+    names = ("loss", "perplexity", "exact_match", "wer", "cer", "bleu", "num_samples")
+    assert figures.keys() == {f"val/{name}" for name in names}
     assert task.samples()[:2] == [f"what? a cat -> {written[0]}", f"on the mat sat -> {written[1]}"]
     assert task.samples() == []
 
 
 def test_no_generated_samples_leave_the_loss_alone(make, validate):
-    assert validate(make(num_generated=0), batches(make(), 2)).keys() == {"val/loss", "val/perplexity"}
+    figures = validate(make(num_generated=0), batches(make(), 2))
+    assert figures.keys() == {"val/loss", "val/perplexity", "val/num_samples"}
 
 
 def test_what_does_not_fit_is_named(make, text_model, image_model):

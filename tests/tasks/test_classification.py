@@ -8,6 +8,7 @@ from unimodal.data.sampling import ResumableBatchSampler
 from unimodal.data.sources.digits import Digits
 from unimodal.tasks.classification import Classification
 from unimodal.tasks.pooling import FirstPooling, LastPooling, MeanPooling
+from unimodal.tasks.single_label import SingleLabel
 
 NAMES = [str(i) for i in range(10)]
 
@@ -102,7 +103,9 @@ def test_the_gradient_reaches_the_tokenizer(make):
 def test_figures_do_not_depend_on_the_batch_size(make, validate):
     task = make()
     figures = [validate(task, digits_loader(task, size)) for size in (1, 7, 64)]
-    assert figures[0].keys() == {"val/loss", "val/accuracy", "val/f1", "val/top5_accuracy"}
+    assert figures[0].keys() == {
+        f"val/{name}" for name in ("loss", "accuracy", "f1", "top5_accuracy", "num_samples")
+    }
     for other in figures[1:]:
         assert other == pytest.approx(figures[0], abs=1e-6)
 
@@ -117,6 +120,7 @@ def test_figures_are_those_of_scikit_learn(make, validate):
             "val/accuracy": accuracy_score(labels, guesses),
             "val/f1": f1_score(labels, guesses, average="macro", zero_division=0),
             "val/top5_accuracy": top_k_accuracy_score(labels, logits, k=5, labels=range(10)),
+            "val/num_samples": len(labels),
         },
         abs=1e-6,
     )
@@ -159,7 +163,7 @@ def test_fill_ups_of_two_processes_leave_the_figures_as_they_were(make, validate
 
 def test_two_classes_have_no_top5(make, validate):
     batch = batch_of(8, [0, 1] * 4)
-    assert validate(make(names=["no", "yes"]), [batch]).keys() == {"val/loss", "val/accuracy", "val/f1"}
+    assert "val/top5_accuracy" not in validate(make(names=["no", "yes"]), [batch])
 
 
 @pytest.mark.parametrize("names", [[], ["only"]])
@@ -193,14 +197,34 @@ def test_samples_show_label_guess_and_probability(make, validate):
     assert task.samples() == []
 
 
-def test_class_weights_are_those_of_torch(make):
+def test_class_weights_are_those_of_torch_and_smoothing_is_not_weighted(make):
     weights = [0.5, 2.0, *[1.0] * 8]
     task, batch = make(class_weights=weights, label_smoothing=0.2), batch_of(20)
     batch["labels"][:4] = torch.tensor([0, 1, -100, 1])
     logits, weight = task(batch).logits, torch.tensor(weights)
     assert torch.allclose(task.eval()(batch).loss, F.cross_entropy(logits, batch["labels"], weight))
-    smooth = F.cross_entropy(logits, batch["labels"], weight, label_smoothing=0.2)
-    assert torch.allclose(task.train()(batch).loss, smooth)
+    rows = batch["labels"] != -100
+    logits, labels = logits[rows], batch["labels"][rows]
+    smooth = F.cross_entropy(logits, labels, label_smoothing=0.2, reduction="none")
+    expected = (weight[labels] * smooth).sum() / weight[labels].sum()
+    assert torch.allclose(task.train()(batch).loss, expected)
+
+
+@pytest.mark.parametrize("num_classes", [2, 10, 100])
+@pytest.mark.parametrize("ratio", [10, 20, 1000, 10_000])
+@pytest.mark.parametrize("scheme", ["balanced", "sqrt", "weights"])
+def test_the_loss_of_separable_data_is_least_at_the_true_class(num_classes, ratio, scheme):
+    counts = torch.linspace(ratio, 1, num_classes)  # samples of each class
+    weights = counts.sum() / (num_classes * counts)
+    weights = {"balanced": weights, "sqrt": weights.sqrt(), "weights": 1 / counts}[scheme]
+    smoothing = 0.1
+    target = torch.eye(num_classes) * (1 - smoothing) + smoothing / num_classes
+    logits = target.log().requires_grad_()  # predicts each class as smoothing wants it
+    objective = SingleLabel([str(i) for i in range(num_classes)], weights.tolist(), smoothing).train()
+    total, count = objective.loss(logits, torch.arange(num_classes))
+    [gradient] = torch.autograd.grad(total / count, logits)
+    assert logits.argmax(1).equal(torch.arange(num_classes))
+    assert gradient.abs().max() < 1e-6  # convex: no other prediction has a lower loss
 
 
 def test_the_weighted_validation_loss_does_not_depend_on_the_batch_size(make, validate):

@@ -154,7 +154,8 @@ def test_figures_are_edit_distances_over_all_texts(make, validate):
     found = [row["text"] for i in (0, 1, 2, 4) for row in task.answer(batch_of(task, [i]))]
     by_letter = sum(distance(a, b) for a, b in zip(wanted, found, strict=True))
     by_word = sum(distance(a.split(), b.split()) for a, b in zip(wanted, found, strict=True))
-    assert figures.keys() == {"val/loss", "val/wer", "val/cer", "val/exact_match", "val/bleu"}
+    names = ("loss", "wer", "cer", "exact_match", "bleu", "num_samples")
+    assert figures.keys() == {f"val/{name}" for name in names}
     assert figures["val/cer"] == pytest.approx(by_letter / 10)
     assert figures["val/wer"] == pytest.approx(by_word / 5)
 

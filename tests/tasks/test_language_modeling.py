@@ -134,6 +134,7 @@ def test_bits_per_byte_are_nats_over_ln2_and_bytes(make, validate, tokenizer):
         "val/loss": nats / num_targets,
         "val/perplexity": math.exp(nats / num_targets),
         "val/bits_per_byte": nats / math.log(2) / NUM_BYTES,
+        "val/num_samples": len(windows(task)),
     }
     assert validate(task, loader(task, 3)) == pytest.approx(expected, rel=1e-5)
 

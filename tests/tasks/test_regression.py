@@ -98,7 +98,7 @@ def test_figures_are_those_of_scikit_learn_in_the_data_s_units(make, validate):
     labels, numbers = predicted(task, batches)
     rmse = mean_squared_error(labels, numbers, multioutput="raw_values") ** 0.5
     figures = validate(task, batches)
-    assert figures.keys() == {"val/loss", "val/mae", "val/rmse", "val/r2"}
+    assert figures.keys() == {"val/loss", "val/mae", "val/rmse", "val/r2", "val/num_samples"}
     assert figures["val/mae"] == pytest.approx(mean_absolute_error(labels, numbers), rel=1e-5)
     assert figures["val/rmse"] == pytest.approx(rmse.mean(), rel=1e-5)
     assert figures["val/r2"] == pytest.approx(r2_score(labels, numbers), rel=1e-4)

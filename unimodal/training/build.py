@@ -20,6 +20,7 @@ from unimodal.model import Unimodal
 from unimodal.tasks.base import Task
 from unimodal.tasks.joint import Joint
 from unimodal.tasks.learner import Learner
+from unimodal.training.callbacks.probe import Probe
 from unimodal.training.finetune.base import FineTuning
 from unimodal.training.finetune.full import Full
 from unimodal.training.hardware import best_precision
@@ -207,13 +208,30 @@ def make_datamodule(config: Config, source: Source, task: Task, eval_split: str 
 
 
 def make_callbacks(config: Config, task: Learner) -> list[L.Callback]:
-    """The callbacks that the config names; a `monitor` that is left open is the task's."""
-    nodes = [dict(node) for node in (config.get("callbacks") or {}).values() if node]
-    for node in nodes:
-        for key in ("monitor", "mode"):
-            if node.get(key) == "???":
-                node[key] = getattr(task, key)
-    return [make(node) for node in nodes]
+    """The callbacks that the config names; `monitor` and `mode` that are left open are the task's.
+
+    Raises:
+        ValueError: if the direction of a monitored metric is neither set nor known.
+    """
+    nodes = {name: node for name, node in (config.get("callbacks") or {}).items() if node}
+    modes = task.known_modes
+    if "probe" in nodes:
+        modes |= {f"val/{name}": mode for name, mode in Probe.metric_modes.items()}
+    return [make(_monitoring(name, node, task.monitor, modes)) for name, node in nodes.items()]
+
+
+def _monitoring(name: str, node: Config, default: str, modes: Mapping[str, str]) -> Config:
+    """Return a callback's node with the metric that it monitors, and which direction of it is better."""
+    if node.get("monitor") is None:
+        return node
+    monitor = default if node["monitor"] == "???" else node["monitor"]
+    mode = modes.get(monitor) if node.get("mode") in (None, "???") else node["mode"]
+    if mode is None:
+        raise ValueError(
+            f"callbacks.{name}.monitor={monitor} is none of the metrics of this run ({', '.join(modes)}), so "
+            f"which of two values is better is unknown; set callbacks.{name}.mode to min or max."
+        )
+    return {**node, "monitor": monitor, "mode": mode}
 
 
 def make_trainer(config: Config, output: Path, **known: Any) -> L.Trainer:

@@ -89,8 +89,6 @@ def load(path: str | Path, config_dirs: Iterable[Path] = ()) -> tuple[Config, di
     config |= {key: saved["config"].get(key) for key in JOINT}
     config["finetune"] = saved["config"].get("finetune")  # old checkpoints do not have it
     config["command"] = str(saved["config"].get("command") or "")
-    trainer = saved["config"]["trainer"]
-    config["limit_val_batches"] = trainer["overfit_batches"] or trainer["limit_val_batches"]
     check_targets(config, config_dirs, file)
     return config, content["state_dict"]
 

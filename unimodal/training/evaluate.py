@@ -12,6 +12,7 @@ from unimodal.tasks.base import Task
 from unimodal.training import build, checkpoints
 from unimodal.training.console import say, table
 from unimodal.training.decoding import with_decoding
+from unimodal.training.final_metrics import named
 from unimodal.training.train import quiet_known_warnings
 
 
@@ -35,13 +36,12 @@ def evaluate(config: build.Config, config_dirs: Iterable[Path] = ()) -> dict[str
         saved, Path.cwd(), logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
     validated = trainer.validate(task, datamodule=datamodule, verbose=False)
-    figures = {name: value for result in validated for name, value in result.items()}
-    named = {name.replace("val/", f"{config['split']}/", 1): value for name, value in figures.items()}
+    metrics = named(validated, config["split"])
     rows = {"checkpoint": str(checkpoints.find(config["checkpoint"]))}
-    say(table(rows | {name: f"{value:.6g}" for name, value in named.items()}))
+    say(table(rows | {name: f"{value:.6g}" for name, value in metrics.items()}))
     if config["output"] and trainer.is_global_zero:
-        Path(config["output"]).write_text(json.dumps(named, indent=2) + "\n", encoding="utf-8")
-    return named
+        Path(config["output"]).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    return metrics
 
 
 def _zero_shot(task: Task, source: Source, config: build.Config) -> Task:
@@ -59,10 +59,7 @@ def _with_changes(saved: build.Config, config: build.Config) -> build.Config:
     """The run's config, with what evaluate.yaml changes."""
     asked = {key: value for key, value in config["loader"].items() if value is not None}
     mix = {name: node | {"loader": node["loader"] | asked} for name, node in (saved["mix"] or {}).items()}
-    trainer = dict(config["trainer"])
-    if trainer["limit_val_batches"] is None:
-        trainer["limit_val_batches"] = saved["limit_val_batches"]
-    changed = saved | {"mix": mix, "loader": saved["loader"] | asked, "trainer": trainer}
+    changed = saved | {"mix": mix, "loader": saved["loader"] | asked, "trainer": config["trainer"]}
     return changed | ({"data": _measured_alike(config["data"], saved)} if config["data"] else {})
 
 

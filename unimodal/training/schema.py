@@ -28,6 +28,7 @@ class TrainConfig:
     seed: int = 0
     output: str = MISSING
     compile: bool = False
+    debug: str | None = None
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     task: Any = None
     tokenizer: Any = None

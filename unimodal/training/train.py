@@ -12,20 +12,17 @@ import lightning as L
 import yaml
 from lightning.pytorch.loggers import Logger
 
-from unimodal.data.datamodule import DataModule
-from unimodal.data.joint_datamodule import JointDataModule
 from unimodal.tasks.learner import Learner
 from unimodal.training import build, checkpoints
+from unimodal.training.callbacks.checkpointing import FinalValidation
 from unimodal.training.callbacks.progress import ProgressBar, ProgressLines
-from unimodal.training.callbacks.throughput import Throughput
 from unimodal.training.console import is_terminal, say, table
+from unimodal.training.final_metrics import Data, final_metrics
 from unimodal.training.finetune.base import FineTuning
 from unimodal.training.metrics_csv import MetricsCSV
 from unimodal.training.optimization import Optimization, Pace, count_steps
 from unimodal.training.pretrained.start import make_start
 from unimodal.training.unused import hold
-
-Data = DataModule | JointDataModule
 
 
 def train(config: build.Config, output: Path, config_dirs: Iterable[Path] = ()) -> dict[str, Any]:
@@ -62,7 +59,8 @@ def train(config: build.Config, output: Path, config_dirs: Iterable[Path] = ()) 
     say(f"training {_what(config)} into {output}" + (f", resumed from {last.name}" if last else ""))
     _resume_metrics(trainer, last)
     trainer.fit(task, datamodule=datamodule, ckpt_path=last, weights_only=True)
-    figures = _final_figures(trainer, task, datamodule, output)
+    _save_unless_saved(trainer, output)
+    figures = final_metrics(config, trainer, task, datamodule, output)
     figures |= {"parameters": build.num_parameters(task), "seconds": round(time.monotonic() - start, 1)}
     if trainer.is_global_zero:
         (output / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
@@ -101,6 +99,7 @@ def _make_trainer(config: build.Config, task: Learner, output: Path) -> L.Traine
     terminal = is_terminal()
     progress = ProgressBar() if terminal else ProgressLines()
     callbacks = [*build.make_callbacks(config, task), checkpoints.SaveConfig(config), progress]
+    callbacks.append(FinalValidation())  # behind those that may stop the run
     loggers: list[Logger] = [build.make(node) for node in (config.get("logger") or {}).values() if node]
     return build.make_trainer(
         config, output, callbacks=callbacks, logger=loggers or False, enable_progress_bar=terminal
@@ -136,33 +135,10 @@ def _resume_metrics(trainer: L.Trainer, last: Path | None) -> None:
             logger.resume(step)
 
 
-def _final_figures(trainer: L.Trainer, task: Learner, datamodule: Data, output: Path) -> dict[str, Any]:
-    """The figures of the best checkpoint, which is what a run folder stands for."""
-    best = output / checkpoints.BEST
-    steps, epochs = trainer.global_step, trainer.current_epoch
-    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
-    rates = next((c.rates(trainer.world_size) for c in callbacks if isinstance(c, Throughput)), {})
-    trainer.strategy.barrier()
-    validated = trainer.validate(
-        task,
-        datamodule=datamodule,
-        ckpt_path=best if best.exists() else None,
-        verbose=False,
-        weights_only=True,
-    )
-    figures: dict[str, Any] = {name: value for result in validated for name, value in result.items()}
-    if "test" in datamodule.source.split_names:
-        figures |= _test_figures(trainer, task, datamodule)
-    figures |= {name: round(rate, 1) for name, rate in rates.items()}
-    return figures | {"steps": steps, "epochs": epochs}
-
-
-def _test_figures(trainer: L.Trainer, task: Learner, datamodule: Data) -> dict[str, Any]:
-    """Of the same weights on the test part, which chose nothing; not logged, for it comes only once."""
-    datamodule.eval_split, loggers, trainer.loggers = "test", trainer.loggers, []
-    validated = trainer.validate(task, datamodule=datamodule, verbose=False)
-    datamodule.eval_split, trainer.loggers = "val", loggers
-    return {name.replace("val/", "test/", 1): value for result in validated for name, value in result.items()}
+def _save_unless_saved(trainer: L.Trainer, output: Path) -> None:
+    """Save the final weights of a run whose callbacks save nothing."""
+    if not trainer.fast_dev_run and not checkpoints.is_checkpoint(output):  # type: ignore[attr-defined]
+        trainer.save_checkpoint(output / checkpoints.LAST)
 
 
 def _write_config(config: build.Config, output: Path) -> None:
@@ -181,12 +157,20 @@ def _what(config: build.Config) -> str:
 
 def _report(config: build.Config, figures: dict[str, Any], output: Path) -> None:
     rows = {"what": _what(config), "parameters": f"{figures['parameters']:,}"}
-    rows |= {name: f"{value:.4f}" for name, value in figures.items() if name.startswith(("val/", "test/"))}
+    rows |= {
+        name: f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+        for name, value in figures.items()
+        if name.startswith(("val/", "test/"))
+    }
+    if "debug" in figures:
+        rows["debug"] = f"{figures['debug']}: a run to find errors; its metrics say nothing about the model"
     rows["time"] = f"{figures['seconds']:.0f} s for {figures['steps']} steps"
     if "samples_per_second" in figures:
         rows["speed"] = (
             f"{figures['samples_per_second']:,.0f} samples/s, {figures['tokens_per_second']:,.0f} tokens/s"
         )
-    rows["run"] = f"{output} ({checkpoints.BEST}, metrics.csv, config.yaml)"
-    rows["next"] = f"unimodal evaluate checkpoint={output}"
+    saved = next((name for name in (checkpoints.BEST, checkpoints.LAST) if (output / name).exists()), None)
+    rows["run"] = f"{output} ({saved or 'no checkpoint'}, metrics.csv, config.yaml)"
+    if saved:
+        rows["next"] = f"unimodal evaluate checkpoint={output}"
     say("\n" + table(rows))

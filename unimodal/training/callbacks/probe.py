@@ -1,6 +1,6 @@
 """What frozen features are good for, measured while they are learned."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 import lightning as L
@@ -34,6 +34,8 @@ class Probe(L.Callback):
         num_neighbors: that vote, each by its cosine similarity.
         strength: of the linear probe's fit, scikit-learn's `C`; features have unit variance.
     """
+
+    metric_modes: Mapping[str, str] = {"knn_accuracy": "max", "probe_accuracy": "max"}
 
     def __init__(
         self, num_train: int = 2000, num_val: int = 1000, num_neighbors: int = 10, strength: float = 0.1

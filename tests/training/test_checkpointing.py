@@ -1,0 +1,200 @@
+"""What a run keeps and reports: its final weights always, the best by metric, then loss, then step."""
+
+import csv
+import json
+import sys
+from types import SimpleNamespace
+
+import lightning as L
+import pytest
+import torch
+
+from unimodal.training.callbacks.checkpointing import BestCheckpoint
+from unimodal.training.evaluate import evaluate
+from unimodal.training.train import train
+
+STEPS = 10  # an epoch: 346 training digits, 32 a batch
+LONG = (
+    "debug=none",
+    "data.val_fraction=0.8",
+    "loader.batch_size=32",
+    "loader.eval_batch_size=512",
+    "trainer.max_epochs=3",
+    "tokenizer.patch_size=16",
+    "augment=none",
+)
+
+
+def table(run):
+    """The validations in metrics.csv, by the number of steps before them; Lightning counts steps from 0."""
+    with (run / "metrics.csv").open() as file:
+        return {int(row["step"]) + 1: row for row in csv.DictReader(file) if row.get("val/loss")}
+
+
+def step_of(run, name):
+    return torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)["global_step"]
+
+
+@pytest.mark.parametrize(
+    "settings, final",
+    [
+        (("trainer.max_steps=16",), 16),
+        (("trainer.max_steps=5",), 5),
+        (("trainer.check_val_every_n_epoch=2",), 3 * STEPS),
+        (("trainer.check_val_every_n_epoch=9",), 3 * STEPS),
+        (("trainer.check_val_every_n_epoch=2", "trainer.max_steps=16"), 16),
+        (("trainer.val_check_interval=4", "trainer.max_epochs=1"), STEPS),
+        (("trainer.limit_train_batches=5", "trainer.max_epochs=2"), 10),
+        (("trainer.limit_train_batches=5", "trainer.max_epochs=2", "callbacks=ema"), 10),
+        (("trainer.accumulate_grad_batches=4", "trainer.max_steps=4"), 4),
+    ],
+)
+def test_the_final_weights_are_validated_saved_and_compared(small_run, tmp_path, settings, final):
+    run = tmp_path / "run"
+    figures = train(small_run(*LONG, *settings, "callbacks.best.monitor=val/loss"), run)
+    rows = table(run)
+    assert figures["steps"] == max(rows) == step_of(run, "last") == final
+    best = min(rows, key=lambda step: float(rows[step]["val/loss"]))
+    assert step_of(run, "best") == best
+    assert figures["val/loss"] == pytest.approx(float(rows[best]["val/loss"]), rel=1e-5)
+
+
+class Enough(L.Callback):
+    """Stops training after so many steps, as `trainer.max_time` does, or at the end of an epoch."""
+
+    def __init__(self, step=None, epoch=None):
+        self.step, self.epoch = step, epoch
+
+    def on_train_batch_end(self, trainer, *args):
+        trainer.should_stop = trainer.should_stop or trainer.global_step == self.step
+
+    def on_train_epoch_end(self, trainer, *args):
+        trainer.should_stop = trainer.should_stop or trainer.current_epoch == self.epoch
+
+
+@pytest.mark.parametrize("check", [1, 2, 9])
+@pytest.mark.parametrize("when, final", [({"step": 16}, 16), ({"epoch": 0}, STEPS)])
+def test_weights_are_kept_when_a_callback_stops_the_run(small_run, tmp_path, monkeypatch, check, when, final):
+    config = small_run(*LONG, f"trainer.check_val_every_n_epoch={check}")
+    config["callbacks"]["enough"] = {"_target_": "run_enough.Enough", **when}
+    monkeypatch.setitem(sys.modules, "run_enough", SimpleNamespace(Enough=Enough))
+    figures = train(config, tmp_path / "run")
+    assert figures["steps"] == max(table(tmp_path / "run")) == step_of(tmp_path / "run", "last") == final
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("trainer.limit_val_batches=0",),
+        ("callbacks.best=null", "callbacks.last=null"),
+        ("callbacks.best=null", "callbacks.last=null", "trainer.limit_val_batches=0"),
+    ],
+)
+def test_a_run_whose_callbacks_save_nothing_leaves_its_final_weights(small_run, tmp_path, settings):
+    train(small_run(*LONG, "trainer.max_steps=3", *settings), tmp_path / "run")
+    assert step_of(tmp_path / "run", "last") == 3
+
+
+def test_early_stopping_with_rare_validation_keeps_what_it_stopped_at(small_run, tmp_path):
+    run = tmp_path / "run"
+    settings = ("callbacks=early_stopping", "callbacks.early_stopping.patience=0", "optimizer.lr=0.0")
+    figures = train(small_run(*LONG, *settings, "trainer.check_val_every_n_epoch=1"), run)
+    assert figures["steps"] == step_of(run, "last") < 3 * STEPS
+
+
+class Fake(SimpleNamespace):
+    """What BestCheckpoint asks of a trainer."""
+
+    def __init__(self, **metrics):
+        metrics = {name.replace("_", "/"): torch.tensor(value) for name, value in metrics.items()}
+        strategy = SimpleNamespace(reduce_boolean_decision=bool)
+        super().__init__(callback_metrics=metrics, strategy=strategy)
+
+
+@pytest.mark.parametrize(
+    "mode, history, best",
+    [
+        ("max", [(0.5, 1.0), (1.0, 0.5), (1.0, 0.1)], 2),
+        ("max", [(1.0, 0.1), (1.0, 0.5)], 0),
+        ("max", [(1.0, 0.1), (1.0, 0.1)], 1),
+        ("max", [(1.0, 0.5), (0.9, 0.1)], 0),
+        ("min", [(0.2, 0.5), (0.2, 0.4), (0.3, 0.1)], 1),
+        ("max", [(1.0, float("nan")), (1.0, 0.5)], 1),
+        ("max", [(1.0, 0.5), (1.0, float("nan"))], 0),
+        ("max", [(float("nan"), 0.1), (0.5, 0.5)], 1),
+    ],
+)
+def test_among_equal_metrics_the_lower_loss_wins_then_the_later(mode, history, best):
+    callback, kept = BestCheckpoint(monitor="val/metric", mode=mode), None
+    for step, (metric, loss) in enumerate(history):
+        trainer = Fake(val_metric=metric, val_loss=loss)
+        current = torch.tensor(metric)
+        if callback.check_monitor_top_k(trainer, current):
+            worst = -torch.inf if mode == "max" else torch.inf
+            current = torch.tensor(worst) if current.isnan() else current
+            callback.best_k_models, callback.kth_best_model_path = {"best": current}, "best"
+            kept = step
+    assert kept == best
+
+
+def test_of_equal_weights_the_later_are_kept_and_a_resumed_run_knows_the_best_loss(small_run, tmp_path):
+    run = tmp_path / "run"
+    train(small_run(*LONG, "optimizer.lr=0", "trainer.max_epochs=2"), run)
+    [loss] = {row["val/loss"] for row in table(run).values()}
+    assert step_of(run, "best") == 2 * STEPS
+    saved = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["callbacks"]
+    [state] = [state for key, state in saved.items() if key.startswith("BestCheckpoint")]
+    assert state["best_loss"] == pytest.approx(float(loss))
+
+
+@pytest.mark.parametrize(
+    "callbacks, mode",
+    [
+        (("callbacks.best.monitor=val/loss",), "min"),
+        (("callbacks.best.monitor=val/f1",), "max"),
+        (("callbacks.best.monitor=val/loss", "callbacks.best.mode=max"), "max"),
+        (("callbacks=probe", "callbacks.best.monitor=val/knn_accuracy"), "max"),
+        ((), "max"),
+    ],
+)
+def test_a_monitored_metric_knows_its_direction(small_run, callbacks, mode):
+    from unimodal.training import build
+
+    config = small_run(*callbacks)
+    source = build.make_source(config)
+    task = build.make_learner(build.complete(config, source))
+    [best] = [one for one in build.make_callbacks(config, task) if isinstance(one, BestCheckpoint)]
+    assert best.mode == mode
+
+
+def test_early_stopping_on_the_loss_stops_when_it_rises(small_run):
+    from unimodal.training import build
+
+    config = small_run("callbacks=early_stopping", "callbacks.early_stopping.monitor=val/loss")
+    task = build.make_learner(build.complete(config, build.make_source(config)))
+    callbacks = build.make_callbacks(config, task)
+    [stopping] = [one for one in callbacks if type(one).__name__ == "EarlyStopping"]
+    assert stopping.mode == "min"
+
+
+def test_an_unknown_metric_asks_for_its_direction(small_run, tmp_path):
+    with pytest.raises(ValueError, match=r"monitor=val/oddity .*val/accuracy.*set callbacks\.best\.mode"):
+        train(small_run("callbacks.best.monitor=val/oddity"), tmp_path / "run")
+
+
+def test_final_metrics_are_of_all_samples_whatever_validation_is_limited_to(small_run, configure, tmp_path):
+    run = tmp_path / "run"
+    settings = ("trainer.max_steps=3", "trainer.limit_val_batches=1", "loader.eval_batch_size=100")
+    figures = train(small_run(*LONG, *settings), run)
+    assert figures["val/num_samples"] == 1451 and "debug" not in figures
+    assert float(table(run)[3]["val/num_samples"]) == 100
+    assert json.loads((run / "metrics.json").read_text())["monitor"] == "val/accuracy"
+    again = evaluate(
+        configure(f"checkpoint={run}", "trainer=cpu", "trainer.precision=32-true", verb="evaluate")
+    )
+    assert again == {name: value for name, value in figures.items() if name.startswith("val/")}
+
+
+def test_a_debugging_run_says_that_it_is_one_and_on_how_many_samples(small_run, tmp_path):
+    figures = train(small_run(), tmp_path / "run")
+    assert figures["debug"] == "fast" and figures["val/num_samples"] == 16

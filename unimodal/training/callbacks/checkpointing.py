@@ -1,0 +1,89 @@
+"""Which weights a run keeps: the best by metric, then loss, then step; the final ones always compete."""
+
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
+
+LOSS = "val/loss"
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Lightning's ModelCheckpoint with a rule for ties: the lower `val/loss` wins, then the later weights.
+
+    A small validation split gives few different accuracies. Lightning keeps the first of equal ones, whose
+    loss may be far from the lowest. The rule applies to `save_top_k=1`.
+    """
+
+    best_loss: float = float("inf")
+
+    def check_monitor_top_k(self, trainer: L.Trainer, current: Tensor | None = None) -> bool:
+        """Return whether these weights take the place of the best ones so far; called by Lightning."""
+        better = super().check_monitor_top_k(trainer, current)
+        if current is None or self.save_top_k != 1:
+            return better
+        loss = float(trainer.callback_metrics.get(LOSS, float("inf")))
+        loss = loss if loss == loss else float("inf")  # not a number
+        if not better:
+            tie = bool(current == self.best_k_models[self.kth_best_model_path]) and loss <= self.best_loss
+            better = trainer.strategy.reduce_boolean_decision(tie)
+        if better:
+            self.best_loss = loss
+        return better
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run compares with."""
+        return super().state_dict() | {"best_loss": self.best_loss}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it back."""
+        super().load_state_dict(state_dict)
+        self.best_loss = state_dict["best_loss"]
+
+
+class FinalValidation(L.Callback):
+    """Validates the weights that training ends with, unless the last validation was of these weights.
+
+    Without this, steps after the last validation count for nothing: their weights are not compared, and with
+    `trainer.check_val_every_n_epoch` they are not even saved. Belongs behind the other callbacks.
+    """
+
+    def __init__(self) -> None:
+        self.validated_step = -1
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take the weights that a run starts or resumes from as known."""
+        self.validated_step = trainer.global_step
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Called by Lightning."""
+        if not trainer.sanity_checking:
+            self.validated_step = trainer.global_step
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Validate before ModelCheckpoint saves the last epoch, which may have been cut short."""
+        if _ends(trainer):
+            self._validate(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Validate where a callback has stopped training after `on_train_epoch_end`."""
+        self._validate(trainer)
+
+    def _validate(self, trainer: L.Trainer) -> None:
+        """Run validation as Lightning's training loop does, with all its hooks."""
+        if trainer.global_step == self.validated_step or not trainer.enable_validation:
+            return
+        loop, connector = trainer.fit_loop.epoch_loop, trainer._logger_connector
+        trainer.validating, first = True, connector._first_loop_iter
+        loop._batches_that_stepped -= 1  # the step that loggers are told; Lightning has counted on
+        loop.val_loop.run()
+        loop._batches_that_stepped += 1
+        trainer.training, connector._first_loop_iter = True, first
+
+
+def _ends(trainer: L.Trainer) -> bool:
+    max_steps, max_epochs = trainer.max_steps, trainer.max_epochs
+    out_of_steps = max_steps != -1 and trainer.global_step >= max_steps
+    out_of_epochs = max_epochs not in (None, -1) and trainer.current_epoch + 1 >= max_epochs
+    return out_of_steps or out_of_epochs or trainer.should_stop

@@ -1,0 +1,67 @@
+"""The metrics that a run reports: of its best checkpoint, over all samples."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from unimodal.data.datamodule import DataModule
+from unimodal.data.joint_datamodule import JointDataModule
+from unimodal.tasks.learner import Learner
+from unimodal.training import checkpoints
+from unimodal.training.build import Config
+from unimodal.training.callbacks.checkpointing import BestCheckpoint
+from unimodal.training.callbacks.throughput import Throughput
+
+Data = DataModule | JointDataModule
+
+
+def final_metrics(
+    config: Config, trainer: L.Trainer, task: Learner, datamodule: Data, output: Path
+) -> dict[str, Any]:
+    """Return what metrics.json says of the run, by name.
+
+    `trainer.limit_val_batches` is of the validations during training; what is reported is of all samples, as
+    `val/num_samples` says, unless the run only debugs, as `debug` then says.
+    """
+    steps, epochs = trainer.global_step, trainer.current_epoch
+    debug = config["debug"] or ("fast_dev_run" if config["trainer"]["fast_dev_run"] else None)
+    if not debug:
+        trainer.limit_val_batches = 1.0
+    best = output / checkpoints.BEST
+    metrics = _validate(trainer, task, datamodule, "val", best if best.exists() else None)
+    if "test" in datamodule.source.split_names:
+        metrics |= _validate(trainer, task, datamodule, "test")
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+    rates = next((c.rates(trainer.world_size) for c in callbacks if isinstance(c, Throughput)), {})
+    metrics["monitor"] = next((c.monitor for c in callbacks if isinstance(c, BestCheckpoint)), task.monitor)
+    metrics |= {"debug": debug} if debug else {}
+    return (
+        metrics | {name: round(rate, 1) for name, rate in rates.items()} | {"steps": steps, "epochs": epochs}
+    )
+
+
+def _validate(
+    trainer: L.Trainer, task: Learner, datamodule: Data, split: str, checkpoint: Path | None = None
+) -> dict[str, Any]:
+    """Return the metrics of a split, of a checkpoint or of the weights as they are.
+
+    Nothing is logged: the last step in the loggers need not be that of the best weights.
+    """
+    trainer.strategy.barrier()
+    datamodule.eval_split, loggers, trainer.loggers = split, trainer.loggers, []
+    validated = trainer.validate(
+        task, datamodule=datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True
+    )
+    datamodule.eval_split, trainer.loggers = "val", loggers
+    return named(validated, split)
+
+
+def named(validated: list[Mapping[str, float]], split: str) -> dict[str, Any]:
+    """Return what Lightning's `validate` gave by the name of the split; numbers of samples are int."""
+    return {
+        name.replace("val/", f"{split}/", 1): int(value) if name.endswith("num_samples") else value
+        for result in validated
+        for name, value in result.items()
+    }
