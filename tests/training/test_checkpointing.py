@@ -88,9 +88,10 @@ def test_weights_are_kept_when_a_callback_stops_the_run(small_run, tmp_path, mon
         ("trainer.limit_val_batches=0",),
         ("callbacks.best=null", "callbacks.last=null"),
         ("callbacks.best=null", "callbacks.last=null", "trainer.limit_val_batches=0"),
+        ("+callbacks.last.every_n_train_steps=2",),
     ],
 )
-def test_a_run_whose_callbacks_save_nothing_leaves_its_final_weights(small_run, tmp_path, settings):
+def test_a_run_whose_callbacks_do_not_save_the_final_weights_leaves_them(small_run, tmp_path, settings):
     train(small_run(*LONG, "trainer.max_steps=3", *settings), tmp_path / "run")
     assert step_of(tmp_path / "run", "last") == 3
 

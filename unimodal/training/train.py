@@ -10,11 +10,12 @@ from typing import Any
 
 import lightning as L
 import yaml
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
 
 from unimodal.tasks.learner import Learner
 from unimodal.training import build, checkpoints
-from unimodal.training.callbacks.checkpointing import FinalValidation
+from unimodal.training.callbacks.checkpointing import FinalWeights
 from unimodal.training.callbacks.progress import ProgressBar, ProgressLines
 from unimodal.training.console import is_terminal, say, table
 from unimodal.training.final_metrics import Data, final_metrics
@@ -59,7 +60,6 @@ def train(config: build.Config, output: Path, config_dirs: Iterable[Path] = ()) 
     say(f"training {_what(config)} into {output}" + (f", resumed from {last.name}" if last else ""))
     _resume_metrics(trainer, last)
     trainer.fit(task, datamodule=datamodule, ckpt_path=last, weights_only=True)
-    _save_unless_saved(trainer, output)
     figures = final_metrics(config, trainer, task, datamodule, output)
     figures |= {"parameters": build.num_parameters(task), "seconds": round(time.monotonic() - start, 1)}
     if trainer.is_global_zero:
@@ -99,10 +99,16 @@ def _make_trainer(config: build.Config, task: Learner, output: Path) -> L.Traine
     terminal = is_terminal()
     progress = ProgressBar() if terminal else ProgressLines()
     callbacks = [*build.make_callbacks(config, task), checkpoints.SaveConfig(config), progress]
-    callbacks.append(FinalValidation())  # behind those that may stop the run
+    callbacks.append(FinalWeights(output / checkpoints.LAST))  # behind those that may stop the run
+    checkpointing = any(isinstance(one, Checkpoint) for one in callbacks)  # Lightning would add one otherwise
     loggers: list[Logger] = [build.make(node) for node in (config.get("logger") or {}).values() if node]
     return build.make_trainer(
-        config, output, callbacks=callbacks, logger=loggers or False, enable_progress_bar=terminal
+        config,
+        output,
+        callbacks=callbacks,
+        logger=loggers or False,
+        enable_progress_bar=terminal,
+        enable_checkpointing=checkpointing,
     )
 
 
@@ -133,12 +139,6 @@ def _resume_metrics(trainer: L.Trainer, last: Path | None) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, MetricsCSV):
             logger.resume(step)
-
-
-def _save_unless_saved(trainer: L.Trainer, output: Path) -> None:
-    """Save the final weights of a run whose callbacks save nothing."""
-    if not trainer.fast_dev_run and not checkpoints.is_checkpoint(output):  # type: ignore[attr-defined]
-        trainer.save_checkpoint(output / checkpoints.LAST)
 
 
 def _write_config(config: build.Config, output: Path) -> None:

@@ -1,5 +1,6 @@
 """Which weights a run keeps: the best by metric, then loss, then step; the final ones always compete."""
 
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -42,15 +43,18 @@ class BestCheckpoint(ModelCheckpoint):
         self.best_loss = state_dict["best_loss"]
 
 
-class FinalValidation(L.Callback):
-    """Validates the weights that training ends with, unless the last validation was of these weights.
+class FinalWeights(L.Callback):
+    """Validates and saves the weights that training ends with, where nothing else has done so.
 
     Without this, steps after the last validation count for nothing: their weights are not compared, and with
     `trainer.check_val_every_n_epoch` they are not even saved. Belongs behind the other callbacks.
+
+    Args:
+        path: where the weights go if no checkpoint callback without `monitor` has saved them.
     """
 
-    def __init__(self) -> None:
-        self.validated_step = -1
+    def __init__(self, path: str | Path) -> None:
+        self.path, self.validated_step = path, -1
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take the weights that a run starts or resumes from as known."""
@@ -67,8 +71,12 @@ class FinalValidation(L.Callback):
             self._validate(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Validate where a callback has stopped training after `on_train_epoch_end`."""
+        """Validate where a callback has stopped training after `on_train_epoch_end`; save."""
         self._validate(trainer)
+        always = [c for c in trainer.checkpoint_callbacks if getattr(c, "monitor", None) is None]
+        saved = [getattr(callback, "_last_global_step_saved", -1) for callback in always]
+        if trainer.global_step not in saved and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            trainer.save_checkpoint(self.path)
 
     def _validate(self, trainer: L.Trainer) -> None:
         """Run validation as Lightning's training loop does, with all its hooks."""
