@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchmetrics import MeanMetric, SumMetric
 
 from unimodal.model import Unimodal
 from unimodal.tasks.learner import Learner
 from unimodal.tasks.pooling import MeanPooling
+from unimodal.tasks.sums import Mean, Sum
 from unimodal.types import IGNORED, Batch, TokenSequence
 
 
@@ -50,7 +50,7 @@ class Task(Learner):
 
     def __init__(self, model: Unimodal):
         super().__init__()
-        self.model, self.val_loss, self.val_samples = model, MeanMetric(), SumMetric()
+        self.model, self.val_loss, self.val_samples = model, Mean(), Sum()
         self.shown: list[str] = []
 
     @property

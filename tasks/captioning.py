@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.utils.data import Dataset
-from torchmetrics import MeanMetric
 
 from unimodal.data.examples import Examples
 from unimodal.model import Unimodal
@@ -17,6 +16,7 @@ from unimodal.tasks.base import Output, Task
 from unimodal.tasks.captions import CaptionPreprocess, prompts, without_text
 from unimodal.tasks.decoding import Decoding
 from unimodal.tasks.reader import Given, Reader
+from unimodal.tasks.sums import Mean
 from unimodal.tasks.written import WrittenText
 from unimodal.types import IGNORED, Batch, TokenSequence, concatenate
 
@@ -61,7 +61,7 @@ class Captioning(Task):
         nn.init.zeros_(self.head.weight)
         if tied:
             self.head.weight = self.text.tie()
-        self.nats, self.written = MeanMetric(), WrittenText()
+        self.nats, self.written = Mean(), WrittenText()
         self.num_seen = 0
 
     @property

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
-from torchmetrics import SumMetric
 
 from unimodal.data.examples import Examples
 from unimodal.model import Unimodal
 from unimodal.tasks.base import Output, Task
 from unimodal.tasks.ctc_decoding import beam_search, best_path
 from unimodal.tasks.ctc_loss import frames_needed, num_labels, text_nats
+from unimodal.tasks.sums import Sum, decided
 from unimodal.tasks.transcript import Transcript
 from unimodal.tasks.written import WrittenText
 from unimodal.types import IGNORED, Batch, Sample, TokenSequence
@@ -63,7 +63,7 @@ class CTC(Task):
         self.head = nn.Linear(model.backbone.dim, frames_per_token * self.transcript.num_labels)
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
-        self.written, self.skipped = WrittenText(), SumMetric()
+        self.written, self.skipped = WrittenText(), Sum()
 
     @property
     def preprocess(self) -> dict[str, Any]:
@@ -118,7 +118,8 @@ class CTC(Task):
         rows = (labels != IGNORED).any(1)
         wanted = [self.transcript.decode(row[row != IGNORED].tolist()) for row in labels[rows]]
         found = [self.transcript.decode(ids) for ids in self._decode(logits[rows], num_frames[rows])]
-        self.written.update(found, wanted)
+        broken = (decided(logits[rows]) == logits.shape[-1]).any(1).tolist()
+        self.written.update([None if b else text for text, b in zip(found, broken, strict=True)], wanted)
         self.skipped.update((frames_needed(labels, blank) > num_frames).sum())
         pairs = zip(wanted[:NUM_SHOWN], found, strict=False)
         self.shown = self.shown or [f"{right} -> {guess}" for right, guess in pairs]

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from torchmetrics import SumMetric
 
 from unimodal.data.windows import TokenWindows
 from unimodal.model import Unimodal
 from unimodal.tasks.base import Output, Task
 from unimodal.tasks.generation import Sampler, generate
+from unimodal.tasks.sums import Sum
 from unimodal.types import IGNORED, Batch
 
 
@@ -63,7 +63,7 @@ class LanguageModeling(Task):
         self.sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         Sampler(**self.sampling)  # a bad setting fails now, not after the first epoch
         self._prompt_ids(prompt, sample_len)
-        self.nats, self.targets, self.bytes = SumMetric(), SumMetric(), SumMetric()
+        self.nats, self.targets, self.bytes = Sum(), Sum(), Sum()
 
     @staticmethod
     def examples(

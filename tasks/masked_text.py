@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from torchmetrics import MeanMetric
 
 from unimodal.data.seeded import Seeded
 from unimodal.data.windows import TokenWindows
 from unimodal.model import Unimodal
 from unimodal.tasks.base import Output, Task
 from unimodal.tasks.masking import WORD, Masking, noise, places, take
+from unimodal.tasks.sums import Mean, decided
 from unimodal.types import IGNORED, Batch, TokenSequence
 
 MASKED, REPLACED = 0.8, 0.1  # shares of the hidden tokens; the rest stays as it is
@@ -45,7 +45,7 @@ class MaskedText(Task):
         self.mask_token = nn.Parameter(0.02 * torch.randn(model.backbone.dim))
         self.head = nn.Linear(model.backbone.dim, text.vocab_size, bias=False)
         nn.init.zeros_(self.head.weight)
-        self.accuracy = MeanMetric()
+        self.accuracy = Mean()
 
     @staticmethod
     def examples(
@@ -75,10 +75,10 @@ class MaskedText(Task):
     def update_metrics(self, output: Output, batch: Batch) -> None:
         """Count the tokens that are found; keeps the first text to show."""
         hidden = self._hidden(batch)
-        said = output.logits.argmax(-1)
+        said = decided(output.logits)
         labels = _labels(batch, hidden).gather(1, places(hidden, said.shape[1]))
         right = (said == labels)[labels != IGNORED]
-        self.accuracy.update(right.float())
+        self.accuracy.update(right)
         if not self.shown:
             self.shown = [self._describe(batch["input_ids"][0], hidden[0], said[0])]
 

@@ -6,17 +6,18 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import MetricCollection
-from torchmetrics.classification import MultilabelAveragePrecision, MultilabelF1Score
-from torchmetrics.functional.classification import multilabel_average_precision
+from torchmetrics.functional.classification import binary_average_precision
 from torchmetrics.utilities import dim_zero_cat
 
 from unimodal.tasks.objective import Objective, counted, ranked
-from unimodal.types import IGNORED
+from unimodal.tasks.sums import OwnDtype, TagCounts, widest
 
 
 class MultiLabel(Objective):
     """Binary cross-entropy, the mean over classes; `map`, and `micro_f1` and `macro_f1`.
+
+    The metrics are scikit-learn's. `map` is the mean over those classes that apply to some row; of the others
+    the precision is not defined. Logits that are not finite predict nothing and rank last.
 
     Args:
         class_names: of the columns of the labels, float [B, C] of 0 and 1.
@@ -34,14 +35,7 @@ class MultiLabel(Objective):
         self.class_names, num_classes = list(class_names), len(class_names)
         weight = torch.ones(num_classes) if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("weight", weight.float(), persistent=False)
-        self.metrics = MetricCollection(
-            {
-                "map": MacroAveragePrecision(num_classes, ignore_index=IGNORED),
-                "micro_f1": MultilabelF1Score(num_classes, average="micro", ignore_index=IGNORED),
-                "macro_f1": MultilabelF1Score(num_classes, average="macro", ignore_index=IGNORED),
-            },
-            compute_groups=False,
-        )
+        self.average_precision, self.tag_counts = MacroAveragePrecision(), TagCounts(num_classes)
 
     def loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Each row counts once, whatever applies to it."""
@@ -53,7 +47,21 @@ class MultiLabel(Objective):
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Logits and labels [B, C]; F1 is that of the guesses with a probability above 1/2."""
-        self.metrics.update(self.predict(logits), labels.long())
+        rows = counted(labels)
+        logits, labels = logits[rows].nan_to_num(-torch.inf, -torch.inf, -torch.inf), labels[rows] == 1
+        self.average_precision.update(logits, labels)
+        self.tag_counts.update(logits > 0, labels)
+
+    def compute(self) -> dict[str, Tensor]:
+        """`map`, `micro_f1` and `macro_f1`; resets them."""
+        metrics = {
+            "map": self.average_precision.compute(),
+            "micro_f1": self.tag_counts.micro_f1(),
+            "macro_f1": self.tag_counts.f1().nan_to_num(0).mean().float(),
+        }
+        self.average_precision.reset()
+        self.tag_counts.reset()
+        return metrics
 
     def predict(self, logits: Tensor) -> Tensor:
         """The probability of each class on its own."""
@@ -83,19 +91,36 @@ class MultiLabel(Objective):
         return ", ".join(f"{self.class_names[i]} ({p:.2f})" for i, p in guesses if p > 0.5)
 
 
-class MacroAveragePrecision(MultilabelAveragePrecision):
-    """The mean over those classes that apply to some sample; torchmetrics takes the others for 0."""
+class MacroAveragePrecision(OwnDtype):
+    """The mean over those classes that apply to some row of the precision at each recall."""
 
-    def compute(self) -> Tensor:  # type: ignore[override]  # the class it derives from gives curves
-        """Scalar, nan where no class applies to any sample."""
-        probabilities, labels = dim_zero_cat(self.preds), dim_zero_cat(self.target)
-        there = (labels == 1).any(0)
-        if not there.any():
-            return probabilities.new_tensor(torch.nan)
-        return multilabel_average_precision(
-            probabilities[:, there],
-            labels[:, there],
-            num_labels=int(there.sum()),
-            ignore_index=self.ignore_index,
-            validate_args=False,
-        )
+    scores: list[Tensor]
+    labels: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("scores", [], dist_reduce_fx="cat")
+        self.add_state("labels", [], dist_reduce_fx="cat")
+
+    def update(self, scores: Tensor, labels: Tensor) -> None:
+        """Logits float [B, C], which do not become equal where they are large as probabilities do; bool."""
+        self.scores.append(scores)
+        self.labels.append(labels)
+
+    def compute(self) -> Tensor:
+        """Scalar, NaN where no class applies to any row."""
+        columns = zip(dim_zero_cat(self.scores).T, dim_zero_cat(self.labels).T, strict=True)
+        precisions = [
+            binary_average_precision(_places(scores), labels.long(), validate_args=False)
+            for scores, labels in columns
+            if labels.any()
+        ]
+        if not precisions:
+            return torch.tensor(torch.nan, device=self.device)
+        return torch.stack(precisions).mean().float()
+
+
+def _places(scores: Tensor) -> Tensor:
+    """The order of the scores as numbers from 0 to 1, which torchmetrics does not take for logits."""
+    values, places = scores.unique(return_inverse=True)
+    return places.to(widest()) / len(values)

@@ -6,13 +6,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection, R2Score
 
 from unimodal.tasks.objective import Objective, counted
+from unimodal.tasks.sums import OwnDtype, widest
+
+SMALLEST_SPREAD = 1e-12  # of the sum of squares: what rounding leaves where all numbers are the same
 
 
 class Numeric(Objective):
-    """`mae` and `rmse` in the data's units and `r2`, each the mean over the numbers.
+    """`mae` and `rmse` in the data's units and `r2`, each the mean over the numbers, as scikit-learn's.
 
     Logits are in units of the standard deviation, and so is what the metrics add up: squares of large numbers
     would lose the digits that matter.
@@ -45,14 +47,7 @@ class Numeric(Objective):
         some = torch.zeros(2, len(names))
         if entry_loss(some, some).shape != some.shape:
             raise ValueError("the loss must be that of each entry; set task.loss.reduction=none.")
-        self.metrics = MetricCollection(
-            {
-                "mae": MeanAbsoluteError(num_outputs=len(names)),
-                "rmse": MeanSquaredError(squared=False, num_outputs=len(names)),
-                "r2": R2(multioutput="raw_values"),
-            },
-            compute_groups=False,
-        )
+        self.errors = Errors(len(names))
 
     def loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Of a row, the mean over its numbers."""
@@ -62,13 +57,13 @@ class Numeric(Objective):
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Logits and labels [B, K]."""
         rows = counted(labels)
-        self.metrics.update(logits[rows], self._standard(labels)[rows])
+        self.errors.update(logits[rows], self._standard(labels)[rows])
 
     def compute(self) -> dict[str, Tensor]:
         """`mae`, `rmse`, `r2`; resets them."""
-        figures = super().compute()
-        units = {"mae": self.std, "rmse": self.std, "r2": torch.ones_like(self.std)}
-        return {name: (figure * units[name]).mean() for name, figure in figures.items()}
+        mae, rmse, r2 = self.errors.compute()
+        self.errors.reset()
+        return {"mae": (mae * self.std).mean(), "rmse": (rmse * self.std).mean(), "r2": r2.mean()}
 
     def predict(self, logits: Tensor) -> Tensor:
         """In the data's units."""
@@ -87,12 +82,34 @@ class Numeric(Objective):
         return (labels.float() - self.mean) / self.std
 
 
-class R2(R2Score):
-    """The coefficient of determination; nan for fewer than two samples, where torchmetrics raises."""
+class Errors(OwnDtype):
+    """Mean absolute error, root mean squared error and R2 of each of K numbers, as scikit-learn defines them.
 
-    def compute(self) -> Tensor:
-        """One figure a number."""
-        return super().compute() if self.total >= 2 else torch.full_like(self.residual, torch.nan)
+    R2 of numbers that do not vary is 1 if all predictions are right, else 0; of fewer than two samples NaN.
+    (torchmetrics takes any sum of squares below 1e-4 for 0, which units of a standard deviation reach.)
+    """
+
+    sums: Tensor
+
+    def __init__(self, num: int):
+        super().__init__()
+        self.add_state("sums", torch.zeros(5, num, dtype=widest()), dist_reduce_fx="sum")
+
+    def update(self, predictions: Tensor, labels: Tensor) -> None:
+        """Both [B, K]; all rows count."""
+        labels = labels.to(self.sums.dtype)
+        errors = predictions.to(self.sums.dtype) - labels
+        terms = (torch.ones_like(labels), labels, labels**2, errors.abs(), errors**2)
+        self.sums += torch.stack([term.sum(0) for term in terms])
+
+    def compute(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The three, float32 [K] each."""
+        num, total, squares, absolute, squared = self.sums
+        spread = squares - total**2 / num
+        varies = spread > SMALLEST_SPREAD * squares
+        constant = (squared == 0).to(squared.dtype) + 0 * squared  # NaN stays
+        r2 = torch.where(varies, 1 - squared / spread, constant).masked_fill(num < 2, torch.nan)
+        return (absolute / num).float(), (squared / num).sqrt().float(), r2.float()
 
 
 def _described(name: str, places: int, number: float, guess: float) -> str:

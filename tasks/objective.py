@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
 
 from unimodal.types import IGNORED
 
 
 class Objective(nn.Module):
-    """A loss, figures, and words for an output. A subclass writes all but `compute`.
+    """A loss, figures, and words for an output. A subclass writes all of it.
 
     Labels are int [B] for one class a sample, else float [B, C or K]; a row that does not count is -100.
 
@@ -18,13 +17,11 @@ class Objective(nn.Module):
         monitor: the figure that says which checkpoint is best.
         mode: `min` or `max`, which of two such figures is better.
         metric_modes: `min` or `max` of each metric, by name.
-        metrics: of one validation.
     """
 
     monitor: str = "val/loss"
     mode: str = "min"
     metric_modes: Mapping[str, str] = {}
-    metrics: MetricCollection
 
     def loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The sum over counted rows, and how many they are or what they weigh: two scalars."""
@@ -36,9 +33,7 @@ class Objective(nn.Module):
 
     def compute(self) -> dict[str, Tensor]:
         """The figures of the whole validation; resets them."""
-        figures = self.metrics.compute()
-        self.metrics.reset()
-        return figures
+        raise NotImplementedError
 
     def predict(self, logits: Tensor) -> Tensor:
         """What the head's outputs mean, float of the same shape."""

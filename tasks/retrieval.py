@@ -39,8 +39,8 @@ def retrieval(vectors: Tensor, items: Tensor, names: Sequence[str]) -> dict[str,
 
     Candidates are the different things of the other kind, each once. A query has found what it looks for
     when any thing that stands in a pair with it is among the best; its rank is that of the best of them, and
-    whatever scores the same but is wrong ranks before it. `_chance` is the recall of a random order.
-    `mean_recall` is the mean over both directions and R@1, 5 and 10.
+    whatever scores the same but is wrong ranks before it. A score that is NaN is the lowest. `_chance` is the
+    recall of a random order. `mean_recall` is the mean over both directions and R@1, 5 and 10.
 
     Args:
         vectors: unit vectors [N, 2, P].
@@ -74,6 +74,7 @@ def _ranks(vectors: Tensor, items: Tensor, one: int, other: int) -> tuple[Tensor
     ranks, num_right = [], []
     for start in range(0, len(queries), CHUNK):
         scores = queries[start : start + CHUNK] @ candidates.T
+        scores = scores.masked_fill(scores.isnan(), -torch.inf)  # found by nothing, finds nothing
         right = torch.zeros_like(scores, dtype=torch.bool)
         here = (query_of >= start) & (query_of < start + CHUNK)
         right[query_of[here] - start, candidate_of[here]] = True

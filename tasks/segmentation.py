@@ -13,7 +13,7 @@ from unimodal.data.decoding.masks import NOT_COUNTED
 from unimodal.data.examples import Examples
 from unimodal.model import Unimodal
 from unimodal.tasks.base import Output, Task
-from unimodal.tasks.confusion import Confusion, mean
+from unimodal.tasks.sums import ClassCounts, decided, mean
 from unimodal.types import IGNORED, Batch
 
 NUM_SHOWN = 4
@@ -76,7 +76,7 @@ class Segmentation(Task):
         self.head = nn.Linear(model.backbone.dim, len(class_names) * cells**2)
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
-        self.confusion = Confusion(len(class_names))
+        self.class_counts = ClassCounts(len(class_names))
 
     @property
     def preprocess(self) -> dict[str, Any]:
@@ -115,8 +115,8 @@ class Segmentation(Task):
 
     def update_metrics(self, output: Output, batch: Batch) -> None:
         """Count pixels; keeps the first images to show."""
-        said = output.logits.argmax(1)
-        self.confusion.update(said, batch["labels"])
+        said = decided(output.logits, 1)
+        self.class_counts.update(said, batch["labels"])
         if not self.shown:
             self.shown = [
                 self._describe(*one) for one in zip(batch["labels"][:NUM_SHOWN], said, strict=False)
@@ -125,10 +125,10 @@ class Segmentation(Task):
     def compute_metrics(self) -> dict[str, Tensor]:
         """`miou`, and `accuracy` of pixels."""
         figures = {
-            "miou": mean(self.confusion.intersection_over_union()),
-            "accuracy": self.confusion.accuracy(),
+            "miou": mean(self.class_counts.intersection_over_union()),
+            "accuracy": self.class_counts.accuracy(),
         }
-        self.confusion.reset()
+        self.class_counts.reset()
         return figures
 
     def answer(self, batch: Batch, top_k: int = 1) -> list[dict[str, Any]]:
@@ -148,8 +148,8 @@ class Segmentation(Task):
     def _describe(self, labels: Tensor, said: Tensor) -> str:
         counted = labels != IGNORED
         right = (labels == said)[counted].float().mean().item()
+        names = [*self.class_names, "no class"]
         there, seen = (
-            ", ".join(self.class_names[index] for index in one[counted].unique().tolist())
-            for one in (labels, said)
+            ", ".join(names[index] for index in one[counted].unique().tolist()) for one in (labels, said)
         )
         return f"{there} -> {seen} ({right:.1%} of the pixels)"

@@ -11,9 +11,9 @@ from unimodal.data.collate import MASK_OF
 from unimodal.data.examples import Examples
 from unimodal.model import Unimodal
 from unimodal.tasks.base import Output, Task
-from unimodal.tasks.confusion import Confusion, mean
 from unimodal.tasks.frame_labels import FrameLabels
 from unimodal.tasks.span_scores import OUTSIDE, SpanScores, are_span_tags
+from unimodal.tasks.sums import ClassCounts, decided, mean
 from unimodal.tasks.word_labels import KeptText, WordLabels, texts_of
 from unimodal.types import IGNORED, Batch, TokenSequence
 
@@ -48,7 +48,7 @@ class SequenceLabeling(Task):
         self.head = nn.Linear(model.backbone.dim, len(class_names))
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
-        self.confusion = Confusion(len(class_names))
+        self.class_counts = ClassCounts(len(class_names))
         self.span_scores = SpanScores() if are_span_tags(class_names) else None
 
     @property
@@ -101,8 +101,8 @@ class SequenceLabeling(Task):
 
     def update_metrics(self, output: Output, batch: Batch) -> None:
         """Count tokens, and spans sample by sample; keeps the first samples to show."""
-        said, labels = output.logits.argmax(-1), self._labels(batch, output.tokens)
-        self.confusion.update(said, labels)
+        said, labels = decided(output.logits), self._labels(batch, output.tokens)
+        self.class_counts.update(said, labels)
         if self.span_scores is not None:
             for there, found in zip(labels.cpu(), said.cpu(), strict=True):
                 counted = there != IGNORED
@@ -114,12 +114,12 @@ class SequenceLabeling(Task):
         """`f1` and `accuracy`; of spans `precision` and `recall` too."""
         if self.span_scores is None:
             inside = [index for index, name in enumerate(self.class_names) if name != OUTSIDE]
-            figures = {"f1": mean(self.confusion.f1()[inside])}
+            figures = {"f1": mean(self.class_counts.f1()[inside])}
         else:
             figures = self.span_scores.compute()
             self.span_scores.reset()
-        figures["accuracy"] = self.confusion.accuracy()
-        self.confusion.reset()
+        figures["accuracy"] = self.class_counts.accuracy()
+        self.class_counts.reset()
         return figures
 
     def answer(self, batch: Batch, top_k: int = 1) -> list[dict[str, Any]]:
@@ -146,8 +146,9 @@ class SequenceLabeling(Task):
         return [row if mask is None else row[mask[index]] for index, row in enumerate(batch[key])]
 
     def _names(self, labels: Tensor) -> list[str]:
-        """O also where a label does not count."""
-        return [self.class_names[index] if index != IGNORED else OUTSIDE for index in labels.tolist()]
+        """O also where a label does not count, or is of no class."""
+        known = dict(enumerate(self.class_names))
+        return [known.get(index, OUTSIDE) for index in labels.tolist()]
 
 
 def _make_labels(model: Unimodal, class_names: Sequence[str]) -> WordLabels | FrameLabels:

@@ -4,33 +4,37 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 from torchmetrics.text import CharErrorRate, SacreBLEUScore, WordErrorRate
+
+from unimodal.tasks.sums import Mean, OwnDtype
+
+LOST, NEVER_RIGHT = "\ufffd", "\ufffe"  # the latter is no character, so no reference has it
 
 
 class WrittenText(nn.Module):
     """The four figures of captions and transcripts.
 
     `exact_match` is the share of texts that are right to the letter; `wer` and `cer` are insertions,
-    deletions and substitutions by the references' words and characters; for `bleu` see `BLEU`.
+    deletions and substitutions by the references' words and characters; for `bleu` see `BLEU`. U+FFFD, which
+    stands for what a vocabulary cannot write, is never right.
     """
 
     metric_modes: Mapping[str, str] = {"exact_match": "max", "bleu": "max", "wer": "min", "cer": "min"}
 
     def __init__(self) -> None:
         super().__init__()
-        self.exact_match, self.bleu = MeanMetric(), BLEU()
-        self.wer, self.cer = WordErrorRate(), CharErrorRate()
+        self.exact_match, self.bleu, self.wer, self.cer = Mean(), BLEU(), WER(), CER()
 
-    def update(self, written: Sequence[str], references: Sequence[str]) -> None:
-        """Count some texts."""
+    def update(self, written: Sequence[str | None], references: Sequence[str]) -> None:
+        """Count some texts; None stands for a text that a broken model could not write."""
         if not written:
             return
-        same = [float(text == wanted) for text, wanted in zip(written, references, strict=True)]
+        texts = [(text or "").replace(LOST, NEVER_RIGHT) for text in written]
+        same = [a is not None and b == c for a, b, c in zip(written, texts, references, strict=True)]
         self.exact_match.update(torch.tensor(same))
-        self.wer.update(list(written), list(references))
-        self.cer.update(list(written), list(references))
-        self.bleu.update(list(written), [[wanted] for wanted in references])
+        self.wer.update(texts, list(references))
+        self.cer.update(texts, list(references))
+        self.bleu.update(texts, [[wanted] for wanted in references])
 
     def compute(self) -> dict[str, Tensor]:
         """All four, by name; resets them."""
@@ -41,7 +45,15 @@ class WrittenText(nn.Module):
         return figures
 
 
-class BLEU(SacreBLEUScore):
+class WER(OwnDtype, WordErrorRate):
+    """The errors in words by the references' words."""
+
+
+class CER(OwnDtype, CharErrorRate):
+    """The errors in characters by the references' characters."""
+
+
+class BLEU(OwnDtype, SacreBLEUScore):
     """BLEU of the whole corpus (Papineni et al. 2002, doi 10.3115/1073083.1073135); 13a tokens.
 
     Runs of one to four words count; where no written text has so many, only those that there are: the figure

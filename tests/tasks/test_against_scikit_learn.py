@@ -31,7 +31,7 @@ Expected = dict[str, float]
 
 @dataclass
 class Case:
-    """A task, validation samples, and what turns the outputs of each sample alone into the expected metrics."""
+    """A task, validation samples, and how the outputs of each sample alone become the expected metrics."""
 
     task: Any
     samples: list[dict[str, Any]]

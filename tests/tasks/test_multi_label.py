@@ -120,3 +120,11 @@ def test_samples_leave_out_what_does_not_count(make, validate):
     task = make()
     validate(task, [with_uncounted(batch_of(3))])
     assert len(task.samples()) == 3
+
+
+def test_map_ranks_by_logits_where_probabilities_are_all_one(make):
+    """In float32 the probability is 1 from a logit of 17 on."""
+    objective, rng = make().objective, torch.Generator().manual_seed(0)
+    logits, labels = 40 + 20 * torch.randn(30, 3, generator=rng), torch.randint(2, (30, 3), generator=rng)
+    objective.update(logits, labels.float())
+    assert objective.compute()["map"] == pytest.approx(average_precision_score(labels, logits))

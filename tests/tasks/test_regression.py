@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 from torch import nn
 
+from unimodal.data.sampling import Draw
 from unimodal.tasks.pooling import MeanPooling
 from unimodal.tasks.regression import Regression
 
@@ -111,6 +112,29 @@ def test_r2_of_large_numbers_keeps_its_digits(make):
     objective.update(logits, labels)
     expected = r2_score(labels.double(), 1e6 + 10 * logits.double())
     assert objective.compute()["r2"].item() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-4, 1e-3])
+def test_r2_of_numbers_that_hardly_vary_is_that_of_scikit_learn(make, spread):
+    """torchmetrics takes small sums of squares for 0, and R2 is then 1 or 0."""
+    objective, rng = make(mean=[0.0, 0.0], std=[1.0, 1.0]).objective, torch.Generator().manual_seed(0)
+    labels = 0.5 + spread * torch.randn(20, 2, generator=rng)
+    guesses = 0.5 + 2e-3 * torch.randn(20, 2, generator=rng)
+    for rows in torch.arange(20).split(7):
+        objective.update(guesses[rows], labels[rows])
+    assert objective.compute()["r2"] == pytest.approx(r2_score(labels.double(), guesses.double()), rel=1e-3)
+
+
+def test_a_label_that_would_be_left_out_is_refused(make):
+    """-100 stands for a row that does not count; a temperature of -100 degrees would be skipped silently."""
+    task = make()
+    samples = [{"image": torch.zeros(3, 8, 8, dtype=torch.uint8), "label": torch.tensor([-100.0, -100.0])}]
+    dataset = task.examples(samples, task.preprocess, training=False)
+    with pytest.raises(ValueError, match=r"-100, which stands for a label that does not count"):
+        dataset[Draw(0, 0)]
+    with pytest.raises(ValueError, match="not finite"):
+        samples[0]["label"] = torch.tensor([1.0, float("nan")])
+        dataset[Draw(0, 0)]
 
 
 def test_one_sample_has_no_r2(make, validate):

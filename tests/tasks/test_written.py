@@ -70,3 +70,26 @@ def test_order_and_batches_do_not_matter():
     together = BLEU()
     together.update([w for w, _ in pairs], [[r] for _, r in pairs])
     assert torch.isclose(together.compute(), torch.tensor(bleu(*reversed(pairs))))
+
+
+def test_a_character_that_the_vocabulary_does_not_have_is_never_right():
+    figures = WrittenText()
+    figures.update(["caf\ufffd", "one"], ["caf\ufffd", "one"])  # written and read as the same unknown
+    computed = figures.compute()
+    assert computed["exact_match"] == 0.5 and computed["wer"] == 0.5
+    assert computed["cer"] == pytest.approx(1 / 7)
+
+
+def test_what_could_not_be_written_is_wrong_even_where_nothing_was_to_be_written():
+    figures = WrittenText()
+    figures.update([None, None], ["", "one two"])
+    computed = figures.compute()
+    assert computed["exact_match"] == 0 and computed["wer"] == 1
+
+
+def test_counts_stay_exact_in_a_model_of_bf16():
+    figures = WrittenText().to(torch.bfloat16)
+    for _ in range(300):
+        figures.update(["one two"], ["one three"])
+    computed = figures.compute()
+    assert computed["wer"] == 0.5 and computed["cer"] == pytest.approx(4 / 9)

@@ -72,8 +72,16 @@ def label_of(sample: Sample) -> Tensor:
     """The target of most tasks: the sample's `label`.
 
     Raises:
-        ValueError: if it has none.
+        ValueError: if it has none, or one that would not count.
     """
     if "label" not in sample:
         raise ValueError("the samples have no label; this task needs a data source with labels.")
-    return torch.as_tensor(sample["label"])
+    label = torch.as_tensor(sample["label"])
+    if (label == IGNORED).all():
+        raise ValueError(
+            f"a label is {IGNORED}, which stands for a label that does not count; use another unit, or add a "
+            "constant to data.columns.label."
+        )
+    if not label.isfinite().all():
+        raise ValueError(f"a label is {label.tolist()}, which is not finite; correct or remove the sample.")
+    return label
