@@ -16,7 +16,7 @@ from unimodal.tasks.base import Output, Task
 from unimodal.tasks.captions import CaptionPreprocess, prompts, without_text
 from unimodal.tasks.decoding import Decoding
 from unimodal.tasks.reader import Given, Reader
-from unimodal.tasks.sums import Mean
+from unimodal.tasks.sums import Mean, Sum
 from unimodal.tasks.written import WrittenText
 from unimodal.types import IGNORED, Batch, TokenSequence, concatenate
 
@@ -30,9 +30,10 @@ class Captioning(Task):
                                       itself; the loss is on the text and its end
 
     `val/loss`, the monitor, and `perplexity` are teacher-forced, over all of validation; `exact_match`,
-    `wer`, `cer` and `bleu` are of texts that the model wrote, for the first `num_generated` samples. Long
-    captions are hardly ever exact, and of those the loss says most; where texts are short, set
-    `callbacks.best.monitor=val/exact_match`.
+    `wer`, `cer` and `bleu` are of texts that the model wrote, for the first `num_generated` samples.
+    `num_compared` is the number of these texts, and `num_cut` of how many the true text was cut at the
+    tokenizer's `max_len`, so that only its beginning was compared. Long captions are hardly ever exact, and
+    of those the loss says most; where texts are short, set `callbacks.best.monitor=val/exact_match`.
 
     Args:
         model: reads one or several media, and `text`.
@@ -62,6 +63,7 @@ class Captioning(Task):
         if tied:
             self.head.weight = self.text.tie()
         self.nats, self.written = Mean(), WrittenText()
+        self.num_compared, self.num_cut = Sum(), Sum()
         self.num_seen = 0
 
     @property
@@ -141,6 +143,9 @@ class Captioning(Task):
         written, wanted = self.write(rows), self._decode(rows["labels"])
         counted = [i for i, is_mine in enumerate(mine) if is_mine and bool(batch["counted"][i])]
         self.written.update([written[i] for i in counted], [wanted[i] for i in counted])
+        whole = (rows["labels"] == self.text.preprocess.eos_id).any(1)
+        self.num_compared.update(torch.ones(len(counted), device=whole.device))
+        self.num_cut.update(~whole[counted])
         if not num_seen:
             asked = self._decode(prompts(rows))
             shown = [f"{asked[i]} {wanted[i]} -> {written[i]}".lstrip() for i in counted]
@@ -151,7 +156,12 @@ class Captioning(Task):
         perplexity = self.nats.compute().exp()
         self.nats.reset()
         self.num_seen = 0
-        return {"perplexity": perplexity, **(self.written.compute() if self.num_generated != 0 else {})}
+        if self.num_generated == 0:
+            return {"perplexity": perplexity}
+        numbers = {"num_compared": self.num_compared.compute(), "num_cut": self.num_cut.compute()}
+        self.num_compared.reset()
+        self.num_cut.reset()
+        return {"perplexity": perplexity, **self.written.compute(), **numbers}
 
     def _given(self, batch: Batch) -> Given:
         if "parts" in batch:

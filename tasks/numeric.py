@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from unimodal.tasks.objective import Objective, counted
 from unimodal.tasks.sums import OwnDtype, widest
 
+FLOAT32_STEP = 2.0**-23  # between a number and the next, as a share of it
 SMALLEST_SPREAD = 1e-12  # of the sum of squares: what rounding leaves where all numbers are the same
 
 
@@ -38,6 +39,7 @@ class Numeric(Objective):
             raise ValueError(f"there are {len(mean)} means and {len(std)} stds for {', '.join(names)}.")
         if not all(one > 0 for one in std):
             raise ValueError(f"target_std={list(std)} must be more than 0.")
+        _check_steps(names, mean, std)
         self.names, self.entry_loss = list(names), entry_loss
         self.places = [
             max(0, 2 - math.floor(math.log10(one))) for one in std
@@ -110,6 +112,16 @@ class Errors(OwnDtype):
         constant = (squared == 0).to(squared.dtype) + 0 * squared  # NaN stays
         r2 = torch.where(varies, 1 - squared / spread, constant).masked_fill(num < 2, torch.nan)
         return (absolute / num).float(), (squared / num).sqrt().float(), r2.float()
+
+
+def _check_steps(names: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> None:
+    for name, one, spread in zip(names, mean, std, strict=True):
+        step = abs(one) * FLOAT32_STEP
+        if step > spread / 10:
+            raise ValueError(
+                f"{name} has a mean of {one:g} and a standard deviation of {spread:g}, but labels are in "
+                f"float32, whose steps are {step:.2g} there; subtract a constant from the labels in the data."
+            )
 
 
 def _described(name: str, places: int, number: float, guess: float) -> str:

@@ -312,10 +312,20 @@ def test_the_figures_are_those_of_the_texts(make, validate):
     written = task.write(batch_of(task))
     assert figures["val/exact_match"] == sum(map(str.__eq__, written, TEXTS)) / 5
     assert figures["val/perplexity"] == pytest.approx(math.exp(figures["val/loss"]), rel=1e-5)
-    names = ("loss", "perplexity", "exact_match", "wer", "cer", "bleu", "num_samples")
-    assert figures.keys() == {f"val/{name}" for name in names}
+    names = ("loss", "perplexity", "exact_match", "wer", "cer", "bleu")
+    numbers = ("num_samples", "num_compared", "num_cut")
+    assert figures.keys() == {f"val/{name}" for name in (*names, *numbers)}
     assert task.samples()[:2] == [f"what? a cat -> {written[0]}", f"on the mat sat -> {written[1]}"]
     assert task.samples() == []
+
+
+@pytest.mark.parametrize(("num_generated", "compared"), [(None, 5), (3, 3), (1000, 5)])
+def test_figures_say_how_many_texts_were_compared_and_cut(make, validate, num_generated, compared):
+    task = make(num_generated=num_generated, text={"max_len": 12})
+    figures = validate(task, batches(task, 2))
+    assert figures["val/num_compared"] == compared
+    assert figures["val/num_cut"] == 1  # "on the mat sat" has 14 bytes; no other text is cut
+    assert validate(task, batches(task, 2)) == figures
 
 
 def test_no_generated_samples_leave_the_loss_alone(make, validate):

@@ -137,6 +137,12 @@ def test_a_label_that_would_be_left_out_is_refused(make):
         dataset[Draw(0, 0)]
 
 
+def test_numbers_that_float32_cannot_tell_apart_are_refused(make):
+    with pytest.raises(ValueError, match=r"age has a mean of 1\.7e\+09 .* steps are 2e\+02 there; subtract"):
+        make(mean=[1.7e9, 1.7], std=[600.0, 0.1])
+    make(mean=[1.7e9, 1.7], std=[1e5, 0.1])
+
+
 def test_one_sample_has_no_r2(make, validate):
     figures = validate(make(), [batch_of(1)])
     assert figures["val/mae"] > 0

@@ -79,8 +79,8 @@ def label_of(sample: Sample) -> Tensor:
     label = torch.as_tensor(sample["label"])
     if (label == IGNORED).all():
         raise ValueError(
-            f"a label is {IGNORED}, which stands for a label that does not count; use another unit, or add a "
-            "constant to data.columns.label."
+            f"a label is {IGNORED}, which stands for a label that does not count; use another unit in the "
+            "column that data.columns.label names, or add a constant."
         )
     if not label.isfinite().all():
         raise ValueError(f"a label is {label.tolist()}, which is not finite; correct or remove the sample.")
