@@ -90,7 +90,7 @@ def test_figures_do_not_depend_on_the_batches(make, validate):
     task, batch = make().eval(), batch_of(6)
     rows = [{key: value[part] for key, value in batch.items()} for part in (slice(0, 1), slice(1, 6))]
     whole, parts = validate(task, [batch]), validate(task, rows)
-    assert whole.keys() == {"val/loss", "val/miou", "val/accuracy"}
+    assert whole.keys() == {"val/loss", "val/miou", "val/accuracy", "val/num_samples"}
     assert parts == pytest.approx(whole, abs=1e-6)
 
 

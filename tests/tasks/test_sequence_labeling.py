@@ -115,7 +115,8 @@ def test_figures_of_span_tags_are_of_whole_spans(tagger, validate):
         task.head.weight.zero_()
         task.head.bias.copy_(torch.tensor([0.0, 1.0, 0.0]))  # B-X everywhere: 6 spans said, 2 there, 1 right
     figures = validate(task, [batch])
-    assert figures.keys() == {"val/loss", "val/f1", "val/precision", "val/recall", "val/accuracy"}
+    names = ("loss", "f1", "precision", "recall", "accuracy", "num_samples")
+    assert figures.keys() == {f"val/{name}" for name in names}
     assert figures["val/precision"] == pytest.approx(1 / 6)
     assert figures["val/recall"] == pytest.approx(1 / 2)
     assert figures["val/f1"] == pytest.approx(2 / 8)
