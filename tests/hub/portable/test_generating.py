@@ -52,6 +52,30 @@ def test_steps_can_be_taken_back(load, name):
         assert torch.allclose(again, model(IDS).logits[:, 3:], atol=1e-5)
 
 
+@pytest.mark.parametrize("key", ["past_key_values", "cache"])
+def test_the_cache_has_both_names_that_versions_of_transformers_give_it(load, key):
+    model = load("language")
+    with torch.no_grad():
+        first = model(IDS[:, :3], use_cache=True)
+        assert getattr(first, key) is first[2 - (first.loss is None)]
+        rest = model(IDS[:, 3:], **{key: getattr(first, key)})
+    assert rest.past_key_values is rest.cache and rest.cache.get_seq_length() == 5
+    assert torch.allclose(rest.logits, model(IDS).logits[:, 3:], atol=1e-5)
+    options = {"max_new_tokens": 4, "do_sample": False}
+    given = {key: model(IDS[:, :3], use_cache=True).cache}
+    assert torch.equal(model.generate(IDS, **given, **options), model.generate(IDS, **options))
+    assert {"past_key_values", "cache"} <= set(model.config.keys_to_ignore_at_inference)
+
+
+def test_two_different_caches_are_refused(load):
+    model = load("language")
+    one, other = (model(IDS[:, :3], use_cache=True).cache for _ in range(2))
+    with pytest.raises(ValueError, match="two names of one argument"):
+        model.generate(IDS, cache=one, past_key_values=other)
+    with pytest.raises(ValueError, match="two names of one argument"):
+        model(IDS, cache=one, past_key_values=other)
+
+
 def test_only_the_last_logits_are_made_where_they_are_all_that_is_wanted(load):
     model = load("language")
     whole = model(IDS).logits

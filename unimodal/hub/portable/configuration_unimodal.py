@@ -38,7 +38,7 @@ class UnimodalConfig(PreTrainedConfig):
     """
 
     model_type = "unimodal"
-    keys_to_ignore_at_inference: ClassVar = ["past_key_values"]
+    keys_to_ignore_at_inference: ClassVar = ["past_key_values", "cache"]  # `cache` from transformers 5.24 on
 
     def __init__(
         self,

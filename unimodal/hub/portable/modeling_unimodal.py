@@ -6,16 +6,13 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, GenerationMixin, PreTrainedModel
-from transformers.modeling_outputs import (
-    BaseModelOutputWithPooling,
-    CausalLMOutputWithPast,
-    SequenceClassifierOutput,
-)
+from transformers import DynamicCache, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 
 from unimodal.backbone.cache import KVCache
 from unimodal.backbone.transformer import Transformer, initialise
 from unimodal.hub.portable.configuration_unimodal import UnimodalConfig
+from unimodal.hub.portable.generating import CacheGenerationMixin, TextOutput, one_cache
 from unimodal.hub.portable.inputs import continued, make_batch
 from unimodal.hub.portable.losses import data_units, language_loss, pooled_loss
 from unimodal.hub.portable.nodes import make_model, make_pooling
@@ -231,7 +228,7 @@ class UnimodalForSequenceClassification(UnimodalForClassification):
     """For `AutoModelForSequenceClassification`."""
 
 
-class UnimodalForCausalLM(UnimodalPreTrainedModel, GenerationMixin):
+class UnimodalForCausalLM(UnimodalPreTrainedModel, CacheGenerationMixin):
     """Writes text; `generate` with a growing cache, padding on the left, beams."""
 
     _tied_weights_keys = {"head.weight": "model.tokenizers.text.embedding.weight"}  # noqa: RUF012
@@ -259,30 +256,32 @@ class UnimodalForCausalLM(UnimodalPreTrainedModel, GenerationMixin):
         position_ids: Tensor | None = None,
         past_key_values: Any = None,
         labels: Tensor | None = None,
+        cache: Any = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> CausalLMOutputWithPast | tuple:
+    ) -> TextOutput | tuple:
         """`logits` float32 [B, N, V], those at place i are of token i + 1; of the last `logits_to_keep` only.
 
-        `attention_mask` [B, seen + N] covers what `past_key_values` holds too. `labels` int [B, N] are the
-        `input_ids`, not shifted; -100 does not count.
+        `cache`, which `past_key_values` is another name of, grows; `attention_mask` [B, seen + N] covers it
+        too. `labels` int [B, N] are the `input_ids`, not shifted; -100 does not count.
         """
-        if use_cache and past_key_values is None:
-            past_key_values = DynamicCache(config=self.config)
-        cache, num_registers = None, self.config.backbone.get("num_registers") or 0
+        cache = one_cache(past_key_values, cache)
+        if use_cache and cache is None:
+            cache = DynamicCache(config=self.config)
+        past, num_registers = None, self.config.backbone.get("num_registers") or 0
         if attention_mask is not None and num_registers:
             _check_padding(self.model.backbone, attention_mask)
-        if past_key_values is not None:
-            cache = PastKeyValues(past_key_values, attention_mask, num_registers)
-        batch = continued(input_ids, attention_mask, position_ids, 0 if cache is None else cache.seen)
-        tokens, record = self.encode(batch, True, cache, output_hidden_states, output_attentions)
+        if cache is not None:
+            past = PastKeyValues(cache, attention_mask, num_registers)
+        batch = continued(input_ids, attention_mask, position_ids, 0 if past is None else past.seen)
+        tokens, record = self.encode(batch, True, past, output_hidden_states, output_attentions)
         keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.head(tokens.embeds[:, keep]).float()
         loss = None if labels is None else language_loss(logits, labels)
-        return self.finish(CausalLMOutputWithPast(loss, logits, past_key_values, **record), return_dict)
+        return self.finish(TextOutput(loss, logits, cache, **record), return_dict)
 
 
 def _check_padding(backbone: Transformer, mask: Tensor) -> None:

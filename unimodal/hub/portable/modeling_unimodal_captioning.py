@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, GenerationMixin
-from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers import DynamicCache
 
 from unimodal.hub.portable.configuration_unimodal import UnimodalConfig
+from unimodal.hub.portable.generating import CacheGenerationMixin, TextOutput, one_cache
 from unimodal.hub.portable.inputs import make_batch, places
 from unimodal.hub.portable.losses import language_loss
 from unimodal.hub.portable.modeling_unimodal import UnimodalPreTrainedModel
@@ -16,7 +16,7 @@ from unimodal.hub.portable.past import PastKeyValues
 from unimodal.types import TokenSequence, concatenate
 
 
-class UnimodalForCaptioning(UnimodalPreTrainedModel, GenerationMixin):
+class UnimodalForCaptioning(UnimodalPreTrainedModel, CacheGenerationMixin):
     """Writes behind media and a prompt, which see each other and which the text sees.
 
         [media] [prompt] start text      the first start token (`eos_token_id`) of `input_ids` ends the prompt
@@ -45,7 +45,7 @@ class UnimodalForCaptioning(UnimodalPreTrainedModel, GenerationMixin):
         prompted = bool(args) or any(options.get(key) is not None for key in ("inputs", "input_ids"))
         if not prompted and "input_values" in options and "attention_mask" in options:
             options["input_values_mask"] = options.pop("attention_mask")
-        return super().generate(*args, **options)  # type: ignore[misc]  # its self is a protocol
+        return super().generate(*args, **options)
 
     def forward(
         self,
@@ -57,31 +57,33 @@ class UnimodalForCaptioning(UnimodalPreTrainedModel, GenerationMixin):
         input_values_mask: Tensor | None = None,
         past_key_values: Any = None,
         labels: Tensor | None = None,
-        use_cache: bool | None = None,
+        cache: Any = None,
         logits_to_keep: int | Tensor = 0,
         **wanted: bool | None,
-    ) -> CausalLMOutputWithPast | tuple:
+    ) -> TextOutput | tuple:
         """`logits` float32 [B, N, V], those at place i are of token i + 1; of the last `logits_to_keep` only.
 
         `attention_mask` [B, seen + N] is of the text. Media are read by the first call with a cache and then
         left aside. `labels` int [B, N] are the `input_ids`, not shifted; -100 does not count: prompts.
-        `wanted` may hold `return_dict`, and `output_attentions` and `output_hidden_states` as in `read`.
+        `cache` and `past_key_values` are two names of one argument. `wanted` may hold `use_cache`,
+        `return_dict`, and `output_attentions` and `output_hidden_states` as in `read`.
         """
-        return_dict = wanted.pop("return_dict", None)
-        if use_cache and past_key_values is None:
-            past_key_values = DynamicCache(config=self.config)
+        return_dict, use_cache = wanted.pop("return_dict", None), wanted.pop("use_cache", None)
+        cache = one_cache(past_key_values, cache)
+        if use_cache and cache is None:
+            cache = DynamicCache(config=self.config)
         media = None
-        if past_key_values is None or not past_key_values.get_seq_length():
+        if cache is None or not cache.get_seq_length():
             sound = {"input_values": input_values, "input_values_mask": input_values_mask}
             pixels = {"pixel_values": pixel_values, "pixel_values_videos": pixel_values_videos}
             media = self.embed(make_batch(**pixels, **sound, max_samples=self.config.max_samples))
-        tokens, prefix, cache = self._tokens(media, input_ids, attention_mask, past_key_values)
-        encoded, record = self.read(tokens, True, cache, prefix, **wanted)
+        tokens, prefix, past = self._tokens(media, input_ids, attention_mask, cache)
+        encoded, record = self.read(tokens, True, past, prefix, **wanted)
         own = encoded.embeds[:, -input_ids.shape[1] :]
         keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.head(own[:, keep]).float()
         loss = None if labels is None else language_loss(logits, labels)
-        return self.finish(CausalLMOutputWithPast(loss, logits, past_key_values, **record), return_dict)
+        return self.finish(TextOutput(loss, logits, cache, **record), return_dict)
 
     def _tokens(
         self, media: TokenSequence | None, ids: Tensor, mask: Tensor | None, past: Any
