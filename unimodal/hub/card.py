@@ -48,6 +48,7 @@ class Card:
         runtime: the package that runs it: transformers, or onnxruntime.
         adapter: whether there is one in the folder `adapter`.
         modalities: all that the model reads.
+        num_new: tokens that a language model writes in the lines of Python.
     """
 
     title: str
@@ -60,11 +61,19 @@ class Card:
     data: tuple[str, ...]
     metrics: dict[str, float]
     command: str
-    verified: Verified
+    verified: Verified = Verified(math.nan, 0)
     notes: tuple[str, ...] = field(default=())
     runtime: str = "transformers"
     adapter: bool = False
     modalities: tuple[str, ...] = ()
+    num_new: int = 64
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The lines of Python that load the model and ask it something; those of an adapter come first."""
+        if not self.adapter:
+            return (_code(self),)
+        return adapter_usage(self.title, self.class_name, self.family is not None), _code(self)
 
 
 def write_card(folder: Path, card: Card) -> None:
@@ -98,13 +107,12 @@ def _header(folder: Path, card: Card) -> ModelCardData:
 
 
 def _parts(folder: Path, card: Card) -> Iterable[str]:
-    native, code = card.family is not None, _code(card)
+    *adapted, code = card.blocks
     yield f"# {escaped(_title(folder, card))}"
     size = f"{card.parameters:,} parameters, {escaped(card.backbone)}"
     yield f"{card.task} of {card.modality}: {size}; {_kind(card)}."
     yield "## Use"
-    if card.adapter:
-        lines = adapter_usage(card.title, card.class_name, native)
+    for lines in adapted:
         yield f"The results below are those of the model with its adapter:\n\n{fenced(lines, 'python')}"
         yield "Without the adapter it is the model that was adapted, under the adapted one's head:"
     yield fenced(code, "python")
@@ -124,11 +132,11 @@ def _parts(folder: Path, card: Card) -> Iterable[str]:
 
 def _code(card: Card) -> str:
     if card.runtime != "transformers":
-        return graph_usage(card.title, card.modality, card.task)
+        return graph_usage(card.title, card.modality, card.task, card.num_new)
     native = card.family is not None
     if card.task in BY_HEAD and not native:
         return usage_by_head(card.title, card.task, card.class_name, card.modalities)
-    return usage(card.title, card.modality, card.task, card.class_name, native)
+    return usage(card.title, card.modality, card.task, card.class_name, native, card.num_new)
 
 
 def _tag(card: Card) -> str:

@@ -6,6 +6,7 @@ from unimodal.hub.usage_by_head import CAPTIONER, PAIRED, PICTURE_TEXT, TRANSCRI
 from unimodal.hub.usage_inputs import INPUTS, RESAMPLED
 
 LANGUAGE_MODEL = "LanguageModeling"
+SKIPPED = "skip_special_tokens=True"
 PREDICTING = ("Classification", "Regression")
 # Native video processors sample where equal shares of a clip begin; training took their middles.
 MIDDLES = (
@@ -35,7 +36,7 @@ def pipeline_tag(task: str, modality: str, modalities: Sequence[str] = ()) -> st
     return "image-feature-extraction" if modality == "image" else "feature-extraction"
 
 
-def usage(name: str, modality: str, task: str, class_name: str, native: bool) -> str:
+def usage(name: str, modality: str, task: str, class_name: str, native: bool, num_new: int = 64) -> str:
     """Code that runs as it stands where the file is that it names.
 
     Args:
@@ -44,13 +45,14 @@ def usage(name: str, modality: str, task: str, class_name: str, native: bool) ->
         task: its class's name.
         class_name: the class that loads the model with its head.
         native: no code of the folder is run.
+        num_new: tokens that a language model writes: with learned positions not more than there are.
     """
     given, tag = INPUTS[modality], pipeline_tag(task, modality)
     trust = "" if native else ", trust_remote_code=True"
     writes = task == LANGUAGE_MODEL
-    ask = f"print(pipe({'text, max_new_tokens=64' if writes else given.piped}))"
+    ask = f"print(pipe({f'text, max_new_tokens={num_new}' if writes else given.piped}))"
     answer = (
-        "print(processor.decode(model.generate(**inputs, max_new_tokens=64)[0], skip_special_tokens=True))"
+        f"print(processor.decode(model.generate(**inputs, max_new_tokens={num_new})[0], {SKIPPED}))"
         if writes
         else "print(model(**inputs))"
     )
@@ -74,7 +76,7 @@ def usage(name: str, modality: str, task: str, class_name: str, native: bool) ->
     return "\n".join(lines)
 
 
-def graph_usage(name: str, modality: str, task: str) -> str:
+def graph_usage(name: str, modality: str, task: str, num_new: int = 64) -> str:
     """The same for a folder with model.onnx; arguments as in `usage`.
 
     A language model reads its whole text at every step: there is no cache.
@@ -92,7 +94,7 @@ def graph_usage(name: str, modality: str, task: str) -> str:
         imports: tuple[str, ...] = ("import numpy", "import onnxruntime")
         ask: tuple[str, ...] = (
             f"ids = {called}['input_ids']",
-            "for _ in range(64):",
+            f"for _ in range({num_new}):",
             "    (logits,) = session.run(None, {'input_ids': ids, 'attention_mask': numpy.ones_like(ids)})",
             "    ids = numpy.append(ids, logits[:, -1:].argmax(-1), 1)  # the likeliest token",
             "print(processor.decode(ids[0], skip_special_tokens=True))",

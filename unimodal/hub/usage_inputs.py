@@ -13,6 +13,7 @@ class Input:
         lines: that make what the others name.
         piped: what a pipeline is called with.
         processed: what the processor is called with.
+        file: that the lines read; "" for none.
     """
 
     auto: str
@@ -20,16 +21,18 @@ class Input:
     lines: tuple[str, ...]
     piped: str
     processed: str
+    file: str = ""
 
 
 INPUTS = {
-    "image": Input("AutoImageProcessor", (), ("image = 'photo.jpg'",), "image", "image"),
+    "image": Input("AutoImageProcessor", (), ("image = 'photo.jpg'",), "image", "image", "photo.jpg"),
     "audio": Input(
         "AutoFeatureExtractor",
         ("import soundfile", "import torch", "import torchaudio"),
         ("samples, rate = soundfile.read('sound.wav', always_2d=True)", "samples = samples.mean(1)"),
         "{'raw': samples, 'sampling_rate': rate}",
         "samples, sampling_rate=rate",
+        "sound.wav",
     ),
     "video": Input(
         "AutoVideoProcessor",
@@ -40,6 +43,7 @@ INPUTS = {
         ),
         "clip",
         "clip",
+        "clip.mp4",
     ),
     "text": Input(
         "AutoTokenizer", (), ("text = 'a text'",), "text, truncation=True", "text, truncation=True"

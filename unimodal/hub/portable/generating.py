@@ -1,6 +1,6 @@
 """`generate` and its outputs with the cache under both names that versions of transformers give it.
 
-transformers 5.24 renamed `past_key_values` to `cache` in what `generate` hands over and in the output classes.
+transformers 5.24 renamed `past_key_values` to `cache` in what `generate` hands over and its output classes.
 """
 
 from dataclasses import dataclass
@@ -37,11 +37,11 @@ class CacheGenerationMixin(GenerationMixin):
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
         """As in transformers."""
-        return super().generate(*args, **_renamed(kwargs))  # type: ignore[misc]  # its self is a protocol
+        return super().generate(*args, **_renamed(kwargs))
 
     def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> Any:
         """As in transformers."""
-        return super().prepare_inputs_for_generation(*args, **_renamed(kwargs))  # type: ignore[misc]
+        return super().prepare_inputs_for_generation(*args, **_renamed(kwargs))
 
 
 @dataclass
@@ -50,7 +50,7 @@ class TextOutput(CausalLMOutputWithPast):
 
     if CACHE == OLD:  # newer versions have a property for the older name
 
-        @property
-        def cache(self) -> Any:
+        @property  # type: ignore[misc]
+        def cache(self) -> Any:  # type: ignore[override]
             """The cache."""
             return self.past_key_values

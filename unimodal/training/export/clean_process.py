@@ -1,8 +1,8 @@
 """Run by itself, `python -I clean_process.py REQUEST.json`: loads an exported folder as its users will.
 
 unimodal can not be imported here, nothing comes from the network, and no line of this file is the project's.
-The request names the folder, its model class, whether its own code may run, and the samples; the answer is a
-.npz of the outputs of each, beside it what was read.
+The request names the folder, its model class, whether its own code may run, the samples and the lines of the
+model card; the answer is a .npz of the outputs of each sample, of what was read and what `generate` wrote.
 """
 
 import json
@@ -30,9 +30,10 @@ def main(request: dict[str, Any]) -> None:
 
     transformers.utils.logging.set_verbosity_error()
     torch.set_num_threads(1)
-    answers = write(request) if request["kind"] == "texts" else outputs(request)
+    answers = outputs(request) | write(request)
     answers["version"] = np.array(transformers.__version__)
     np.savez(request["answers"], **answers)
+    run_lines(request)
 
 
 def outputs(request: dict[str, Any]) -> dict[str, Any]:
@@ -40,9 +41,12 @@ def outputs(request: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
     import transformers
 
+    arrays, answers = np.load(request["samples"]), {}
+    samples = [arrays[f"sample_{index}"] for index in range(request["num_samples"])]
+    if not samples:
+        return {}
     ask = graph(request) if request["graph"] else model(request)
     processor = getattr(transformers, request["processor_class"]).from_pretrained(request["folder"])
-    samples, answers = list(np.load(request["samples"]).values()), {}
     for index, sample in enumerate(samples):
         inputs = read(processor, request, [sample])
         answers[f"output_{index}"] = ask(inputs)[0]
@@ -56,34 +60,76 @@ def outputs(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(request: dict[str, Any]) -> dict[str, Any]:
-    """What the model writes of the media and the prompt of each sample, taking the likeliest token."""
+    """What `generate` writes with its cache, taking the likeliest token: each prompt alone, then all."""
     import numpy as np
-    import torch
     import transformers
 
+    if not request["num_prompts"]:
+        return {}
     loaded, classes = load(request), request["processor_classes"]
     processors = {
         field: getattr(transformers, classes[field]).from_pretrained(request["folder"]) for field in classes
     }
-    arrays, answers = np.load(request["samples"]), {}
-    for index in range(request["num_samples"]):
-        prompt = str(arrays[f"{index}_prompt"])
-        inputs = dict(processors["text"](prompt, return_tensors="pt"))
+    processors["text"].padding_side = "left"
+    arrays, answers = np.load(request["samples"]), dict[str, Any]()
+    batches = [[index] for index in range(request["num_prompts"])]
+    if request["padded"] and len(batches) > 1:
+        batches.append(list(range(request["num_prompts"])))
+    for num, batch in enumerate(batches):
+        inputs = read(processors["text"], request | {"field": "text"}, [arrays[f"prompt_{i}"] for i in batch])
         for field in classes:
             if field != "text":
-                media = read(processors[field], request | {"field": field}, [arrays[f"{index}_{field}"]])
-                inputs = media | inputs  # a sound alone has no padding that its mask could show
-        written = loaded.generate(
-            **inputs,
-            max_new_tokens=request["max_new_tokens"],
-            do_sample=False,
-            num_beams=1,
-            output_logits=True,
-            return_dict_in_generate=True,
-        )
-        answers[f"ids_{index}"] = written.sequences[0].numpy()
-        answers[f"output_{index}"] = torch.cat(written.logits).float().numpy()
+                media = [arrays[f"{field}_{i}"] for i in batch]
+                inputs = together(read(processors[field], request | {"field": field}, media), inputs)
+        for index, (ids, logits) in zip(batch, written(loaded, request, inputs), strict=True):
+            kind = "alone" if num < request["num_prompts"] else "padded"
+            answers |= {f"{kind}_ids_{index}": ids, f"{kind}_logits_{index}": logits}
     return answers
+
+
+def together(media: dict[str, Any], text: dict[str, Any]) -> dict[str, Any]:
+    """The inputs of a captioner: the mask of padded sounds gives way to that of the prompts."""
+    padded = len(text["input_ids"]) > 1
+    return {
+        "input_values_mask" if key == "attention_mask" else key: value
+        for key, value in media.items()
+        if key != "attention_mask" or padded
+    } | text
+
+
+def written(loaded: Any, request: dict[str, Any], inputs: dict[str, Any]) -> list[tuple[Any, Any]]:
+    """Of each row its ids, padding left out, up to its first end of text, and the logits of the new ones."""
+    import torch
+
+    found = loaded.generate(
+        **inputs,
+        max_new_tokens=request["max_new_tokens"],
+        do_sample=False,
+        num_beams=1,
+        use_cache=True,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    ends, rows = loaded.generation_config.eos_token_id, []
+    ends = torch.tensor([] if ends is None else ends).flatten()
+    length, logits = inputs["input_ids"].shape[1], torch.stack(found.logits, 1).float()
+    for ids, mask, row in zip(found.sequences, inputs["attention_mask"].bool(), logits, strict=True):
+        new = ids[length:]
+        over = torch.isin(new, ends).nonzero()
+        num = int(over[0]) + 1 if len(over) else len(new)
+        rows.append((torch.cat((ids[:length][mask], new[:num])).numpy(), row[:num].numpy()))
+    return rows
+
+
+def run_lines(request: dict[str, Any]) -> None:
+    """The lines of the model card, where they find the folder and the media that they name."""
+    os.chdir(request["lines_folder"])
+    for lines in request["lines"]:
+        try:
+            exec(compile(lines, "README.md", "exec"), {"__name__": "__main__"})
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise SystemExit(f"the lines of its model card raise {type(error).__name__}: {reason}") from error
 
 
 def load(request: dict[str, Any]) -> Any:
@@ -151,7 +197,10 @@ def read(processor: Any, request: dict[str, Any], samples: list[Any]) -> dict[st
     """One sample or several as the stock processor gives them; image uint8 [H, W, 3], clip [T, H, W, 3]."""
     field, padding = request["field"], {"padding": True} if len(samples) > 1 else {}
     if field == "text":
-        inputs = processor([str(one) for one in samples], return_tensors="pt", truncation=True, **padding)
+        if processor.pad_token is None:
+            processor.pad_token = processor.eos_token
+        cut = {"truncation": True, "max_length": request["max_len"]}
+        inputs = processor([str(one) for one in samples], return_tensors="pt", **cut, **padding)
         return {key: inputs[key] for key in ("input_ids", "attention_mask")}
     if field == "video":
         samples = [list(clip) for clip in samples]

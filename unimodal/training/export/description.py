@@ -2,22 +2,25 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from unimodal.hub.card import Card, Verified
 from unimodal.hub.native.fit import Fit
 from unimodal.training import build
+from unimodal.training.export.asking import Loading
 from unimodal.training.export.onnx import graph_inputs
 from unimodal.training.export.run import Run
-from unimodal.training.export.verify import Loading
 
 ABSOLUTE = re.compile(r"(?<![^=\[,'\"\s])(?:/|~/|[A-Za-z]:\\)[^\s,'\"\]]*[/\\](?=[^\s,'\"\]/\\])")
 
 
-def describe(
-    run: Run, fitted: Fit | None, loading: Loading, verified: Verified, name: str, note: str
-) -> Card:
-    """The card of a run's folder, which is called `name`; `note` is what else a user has to know."""
+PROMPT_ROOM = 8  # tokens, at most, of the text in the card's lines
+
+
+def describe(run: Run, fitted: Fit | None, loading: Loading, name: str) -> Card:
+    """The card of a run's folder, which is called `name`, before it is verified."""
     node = run.saved["backbone"]
     norm = "LayerNorm" if (node.get("block") or {}).get("norm") == "layer" else "RMSNorm"
     return Card(
@@ -31,12 +34,26 @@ def describe(
         data=_data_lines(run.saved),
         metrics=_metrics(Path(run.checkpoint)),
         command=without_folders(run.saved.get("command", "")),
-        verified=verified,
-        notes=(*_inputs(run, loading), *([f"{note[0].upper()}{note[1:]}."] if note else [])),
+        notes=_inputs(run, loading),
         runtime="onnxruntime" if loading.graph else "transformers",
         adapter=loading.adapter,
         modalities=tuple(run.trained.tokenizers),
+        num_new=_num_new(run),
     )
+
+
+def verified_card(card: Card, verified: Verified, note: str) -> Card:
+    """The card with what the check found; `note` is what else a user has to know."""
+    notes = (*card.notes, *([f"{note[0].upper()}{note[1:]}."] if note else []))
+    return replace(card, verified=verified, notes=notes)
+
+
+def _num_new(run: Run) -> int:
+    """How much a language model writes in the card's lines: no more than it has learned positions for."""
+    if "text" not in run.trained.tokenizers:
+        return 64
+    tokenizer: Any = run.task.model.tokenizers["text"]
+    return min(64, max(1, tokenizer.preprocess.max_len - PROMPT_ROOM))
 
 
 def _inputs(run: Run, loading: Loading) -> tuple[str, ...]:

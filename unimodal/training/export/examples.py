@@ -4,10 +4,14 @@ from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
+import soundfile
 import torch
+from PIL import Image
 
 from unimodal.data.decoding.encoded import BadSample
 from unimodal.data.decoding.images import decode_image
@@ -15,10 +19,12 @@ from unimodal.data.decoding.texts import decode_text
 from unimodal.data.decoding.videos import decode_video
 from unimodal.data.media import FIT, fit_audio
 from unimodal.data.sources.base import Source
+from unimodal.hub.usage_inputs import INPUTS
 from unimodal.training import build
 from unimodal.types import Sample, Waveform
 
 NOISE = "compared on noise, because the run's data is not here"
+SOUND_RATE = 22_050  # Hz, of one second; models have other rates
 
 
 def examples(config: build.Config, field: str, preprocess: Any, num: int) -> tuple[list[Sample], str]:
@@ -67,6 +73,29 @@ def as_array(sample: Sample, field: str) -> np.ndarray:
     if field == "audio":
         return value.samples.numpy()
     return value.movedim(-3, -1).contiguous().numpy()  # [..., H, W, 3]
+
+
+def write_media(folder: Path, preprocess: Mapping[str, Any]) -> None:
+    """Write a picture, a sound and a clip of noise under the names that the lines of a model card have.
+
+    Args:
+        folder: is there.
+        preprocess: by the modalities that are wanted; a clip is longer than the model's.
+    """
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (45, 61, 3), dtype=np.uint8)
+    if "image" in preprocess:
+        Image.fromarray(pixels).save(folder / INPUTS["image"].file)
+    if "audio" in preprocess:
+        sound = generator.normal(0, 0.1, (SOUND_RATE, 2))
+        soundfile.write(folder / INPUTS["audio"].file, sound, SOUND_RATE)
+    if "video" in preprocess:
+        with av.open(str(folder / INPUTS["video"].file), "w") as file:
+            stream = file.add_stream("mpeg4", rate=10, width=64, height=48)
+            for _ in range(2 * preprocess["video"].num_frames + 1):
+                pixels = generator.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            file.mux(stream.encode())
 
 
 def _from(source: Source, field: str, preprocess: Any, num: int) -> list[Sample]:

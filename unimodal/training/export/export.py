@@ -21,17 +21,18 @@ from unimodal.hub.portable.write import write_portable
 from unimodal.hub.processors.text import check_text
 from unimodal.hub.processors.writing import write_processors, writes_text
 from unimodal.hub.push import push
-from unimodal.hub.trained import CAPTIONING, CONTRASTIVE, Trained
+from unimodal.hub.trained import CAPTIONING, CONTRASTIVE, LANGUAGE_MODELING, Trained
 from unimodal.training import build
 from unimodal.training.console import say, table
 from unimodal.training.export.adapter import put_adapter, with_adapter
-from unimodal.training.export.captions import verify_captions
-from unimodal.training.export.description import describe
+from unimodal.training.export.asking import NO_LINES, CardLines, Loading
+from unimodal.training.export.description import describe, verified_card
 from unimodal.training.export.examples import examples
 from unimodal.training.export.onnx import check_graph, write_graph
+from unimodal.training.export.prompts import Prompts, verify_captions
 from unimodal.training.export.refusals import check_task
 from unimodal.training.export.run import Run, read_run
-from unimodal.training.export.verify import Loading, units, verify
+from unimodal.training.export.verify import units, verify
 
 CHECKED_CHARACTERS = 200  # of each text: whether both tokenizers cut it alike
 
@@ -108,8 +109,11 @@ def choose(config: build.Config, trained: Trained, field: str) -> tuple[Fit | No
 def _write(config: build.Config, run: Run, fitted: Fit | None, folder: Path, name: str) -> dict[str, Any]:
     """All files, verified; returns what the user is told."""
     loading = _files(config, run, fitted, folder, name)
-    verified, note = _verified(config, run, fitted, folder, loading)
-    write_card(folder, describe(run, fitted, loading, verified, name, note))
+    card = describe(run, fitted, loading, name)
+    preprocess = {field: tokenizer.preprocess for field, tokenizer in _tokenizers(run).items()}
+    lines = CardLines(name, card.blocks, preprocess)
+    verified, note = _verified(config, run, fitted, folder, loading, lines)
+    write_card(folder, verified_card(card, verified, note))
     compared = f"{verified.difference:.1e} at most, over {verified.num_samples} samples in a clean process"
     return {
         "format": _kind(fitted, loading),
@@ -119,25 +123,32 @@ def _write(config: build.Config, run: Run, fitted: Fit | None, folder: Path, nam
 
 
 def _verified(
-    config: build.Config, run: Run, fitted: Fit | None, folder: Path, loading: Loading
+    config: build.Config, run: Run, fitted: Fit | None, folder: Path, loading: Loading, card: CardLines
 ) -> tuple[Verified, str]:
     """The comparison, of each modality by itself; and what else is to be said of it."""
     target = run.trained.task["_target_"]
     if target == CAPTIONING and loading.with_head:
-        return verify_captions(folder, loading, run.saved, run.task, config["num_samples"])
+        return verify_captions(folder, loading, run.saved, run.task, config["num_samples"], card)
+    writes = target == LANGUAGE_MODELING and loading.with_head and not loading.graph
     differences, num_samples, notes = [], 0, ""
-    for field in run.trained.tokenizers:
-        tokenizer: Any = run.task.model.tokenizers[field]
+    for field, tokenizer in _tokenizers(run).items():
         samples, note = examples(run.saved, field, tokenizer.preprocess, config["num_samples"])
+        texts = [sample["text"] for sample in samples if sample.get("text")]
         if fitted and field == "text":
-            texts = [sample["text"][:CHECKED_CHARACTERS] for sample in samples if sample["text"]]
-            check_text(folder, run.trained.tokenizers["text"], writes_text(run.trained), texts)
-        scale = units(run.saved["task"])
+            cut = [text[:CHECKED_CHARACTERS] for text in texts]
+            check_text(folder, run.trained.tokenizers["text"], writes_text(run.trained), cut)
+        prompts = Prompts.of_texts(run.task, texts or ["a"]) if writes and field == "text" else None
         method = f"get_{field}_features" if target == CONTRASTIVE and loading.with_head else ""
         asked = replace(loading, field=field, method=method)
-        differences.append(verify(folder, asked, run.task, samples, scale))
-        num_samples, notes = num_samples + len(samples), note or notes
+        scale = units(run.saved["task"])
+        differences.append(verify(folder, asked, run.task, samples, scale, prompts, card))
+        num_samples, notes, card = num_samples + len(samples), note or notes, NO_LINES
     return Verified(max(differences), num_samples), notes
+
+
+def _tokenizers(run: Run) -> dict[str, Any]:
+    """Of the modalities that are exported."""
+    return {field: run.task.model.tokenizers[field] for field in run.trained.tokenizers}
 
 
 def _files(config: build.Config, run: Run, fitted: Fit | None, folder: Path, name: str) -> Loading:

@@ -10,7 +10,7 @@ from unimodal.hub.native.heads import POOLED
 from unimodal.hub.onnx import Inputs, check_installed, inputs_of, write_onnx
 from unimodal.hub.trained import LANGUAGE_MODELING, Trained
 from unimodal.tasks.base import Task
-from unimodal.training.export.verify import Loading
+from unimodal.training.export.asking import Loading
 from unimodal.types import Batch
 
 SESSION = "InferenceSession"  # of onnxruntime

@@ -1,73 +1,25 @@
 """The comparison of a written folder with the run: in a process that has never heard of unimodal."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 
-from unimodal.hub.adapter import ADAPTER
 from unimodal.hub.trained import Node
 from unimodal.tasks.base import Task
-from unimodal.training.export import clean_process
+from unimodal.training.export.asking import (
+    NO_LINES,
+    PROCESSORS,
+    CardLines,
+    Loading,
+    ask_clean_process,
+    difference,
+    worst_of,
+)
 from unimodal.training.export.examples import as_array, tensors
+from unimodal.training.export.prompts import Prompts
 from unimodal.types import Sample
-
-TOLERANCE = 1e-4  # of any output, in fp32; of a regression's numbers, as a share of their size
-PROCESSORS = {
-    "image": "AutoImageProcessor",
-    "video": "AutoVideoProcessor",
-    "audio": "AutoFeatureExtractor",
-    "text": "AutoTokenizer",
-}
-
-
-@dataclass(frozen=True)
-class Loading:
-    """How a folder is loaded.
-
-    Attributes:
-        model_class: of transformers.
-        trust_remote_code: whether the folder's own code runs.
-        field: which modality is compared.
-        with_head: whether the head's outputs are compared, else the tokens.
-        method: of the model, which is asked for vectors; "": the model itself.
-        adapter: whether the folder's adapter is put on the model.
-        graph: model.onnx is asked, and once more for all samples together; `model_class` says nothing.
-        expected_missing: tensors that the class makes anew.
-    """
-
-    model_class: str
-    trust_remote_code: bool
-    field: str
-    with_head: bool
-    method: str = ""
-    adapter: bool = False
-    graph: bool = False
-    expected_missing: tuple[str, ...] = ()
-
-    @property
-    def output(self) -> str:
-        """What is compared."""
-        return "pooler_output" if self.method else "logits" if self.with_head else "last_hidden_state"
-
-    def request(self, folder: Path) -> dict[str, Any]:
-        """What a clean process has to know to load the folder."""
-        return {
-            "folder": str(folder.resolve()),
-            "model_class": self.model_class,
-            "trust_remote_code": self.trust_remote_code,
-            "adapter": str(folder.resolve() / ADAPTER) if self.adapter else "",
-            "graph": self.graph,
-            "expected_missing": self.expected_missing,
-        }
 
 
 def units(node: Node) -> list[float]:
@@ -77,7 +29,13 @@ def units(node: Node) -> list[float]:
 
 
 def verify(
-    folder: Path, loading: Loading, task: Task, samples: Sequence[Sample], scale: Sequence[float] = (1.0,)
+    folder: Path,
+    loading: Loading,
+    task: Task,
+    samples: Sequence[Sample],
+    scale: Sequence[float] = (1.0,),
+    prompts: Prompts | None = None,
+    card: CardLines = NO_LINES,
 ) -> float:
     """The largest difference between any output of the folder's model and the run's.
 
@@ -89,16 +47,22 @@ def verify(
         task: the run's.
         samples: that both are asked about.
         scale: `units` of the head's outputs.
+        prompts: that both continue; None for a folder that writes nothing.
+        card: whose lines must run there.
 
     Returns:
         The difference over `scale`.
 
     Raises:
-        ValueError: if the folder does not load, or an output differs by more than `TOLERANCE`.
+        ValueError: if the folder does not load, the card's lines fail, or an output differs by more than
+            `TOLERANCE`.
     """
-    answers = _ask(folder, loading, task, samples)
     preprocess = _preprocess(task, loading.field)
-    differences: list[float] = []
+    request, arrays = _asked(folder, loading, preprocess, samples)
+    if prompts:
+        request, arrays = request | prompts.request(), arrays | prompts.arrays()
+    answers = ask_clean_process(folder, request, arrays, card)
+    differences = prompts.differences(answers) if prompts else []
     for index, sample in enumerate(samples):
         batch = tensors(sample, loading.field, preprocess)
         if f"ids_{index}" in answers:
@@ -110,57 +74,19 @@ def verify(
     return worst_of(differences)
 
 
-def worst_of(differences: Sequence[float]) -> float:
-    """The largest; raises ValueError where it is more than rounding."""
-    worst = float(torch.tensor(differences).max())  # which keeps a nan, as Python's own max does not
-    if not worst <= TOLERANCE:  # nan is no equality
-        raise ValueError(
-            f"the exported model's outputs differ by up to {worst:.2g} from the run's (at most {TOLERANCE:g} "
-            f"may be rounding), so no folder is left. This is a fault of unimodal: please report it."
-        )
-    return worst
-
-
-def difference(expected: torch.Tensor, there: torch.Tensor) -> float:
-    """The largest of all; raises ValueError for another shape."""
-    if expected.shape != there.shape:
-        raise ValueError(
-            f"the exported model gives {tuple(there.shape)} values, not {tuple(expected.shape)}."
-        )
-    return float((expected - there).abs().max())
-
-
-def _ask(folder: Path, loading: Loading, task: Task, samples: Sequence[Sample]) -> dict[str, np.ndarray]:
-    arrays = {f"{i:04d}": as_array(sample, loading.field) for i, sample in enumerate(samples)}
+def _asked(folder: Path, loading: Loading, preprocess: Any, samples: Sequence[Sample]) -> tuple[dict, dict]:
+    """The request of a clean process, and the samples."""
     asked = {
-        "kind": "outputs",
+        "num_samples": len(samples),
         "processor_class": PROCESSORS[loading.field],
         "field": loading.field,
-        "sample_rate": getattr(_preprocess(task, loading.field), "sample_rate", None),
+        "sample_rate": getattr(preprocess, "sample_rate", None),
+        "max_len": getattr(preprocess, "max_len", None),
         "method": loading.method,
         "output": loading.output,
     }
-    return ask_clean_process(loading.request(folder) | asked, arrays)
-
-
-def ask_clean_process(request: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The answers of a process without unimodal; raises ValueError with its last word if it fails."""
-    with TemporaryDirectory() as name:
-        place = Path(name)
-        np.savez(place / "samples.npz", **arrays)  # type: ignore[arg-type]  # a key is no argument of savez
-        request |= {"samples": str(place / "samples.npz"), "answers": str(place / "answers.npz")}
-        (place / "request.json").write_text(json.dumps(request), encoding="utf-8")
-        command = [sys.executable, "-I", str(clean_process.__file__), str(place / "request.json")]
-        run = subprocess.run(command, capture_output=True, text=True, env=_environment(place), check=False)
-        if run.returncode:
-            reason = run.stderr.strip().rpartition("\n")[2]
-            raise ValueError(f"the exported folder does not load in a clean process: {reason}")
-        with np.load(place / "answers.npz") as answers:
-            return dict(answers)
-
-
-def _environment(place: Path) -> dict[str, str]:
-    return os.environ | {"HF_MODULES_CACHE": str(place / "modules"), "HF_HUB_OFFLINE": "1"}
+    arrays = {f"sample_{i}": as_array(sample, loading.field) for i, sample in enumerate(samples)}
+    return loading.request(folder) | asked, arrays
 
 
 def _preprocess(task: Task, field: str) -> Any:
