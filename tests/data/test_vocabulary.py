@@ -31,7 +31,7 @@ BUILDERS = [byte_vocabulary, lambda source: bpe_vocabulary(source, 300), charact
 
 
 def preprocess_of(vocabulary):
-    return TextPreprocess(**vocabulary, max_len=100)
+    return TextPreprocess(vocabulary["tokenizer"], vocabulary["eos_token"], max_len=100)
 
 
 def word_level(*special):

@@ -22,7 +22,7 @@ from unimodal.data.media import FIT
 from unimodal.data.sources.base import Source
 from unimodal.data.vocabulary import bpe_vocabulary, byte_vocabulary, character_vocabulary
 from unimodal.hub.processors import write_processors
-from unimodal.hub.processors.text import check_text
+from unimodal.hub.processors.text import check_text, write_prompts
 from unimodal.hub.trained import Trained
 from unimodal.tokenizers.audio import AudioFrameTokenizer
 from unimodal.tokenizers.audio_spectrogram import AudioSpectrogramTokenizer
@@ -35,7 +35,7 @@ from unimodal.types import Waveform
 MEAN, STD = [0.4814, 0.4578, 0.4082], [0.2686, 0.2613, 0.2758]
 TEXTS = [
     "the cat sat on the mat.",
-    "<|endoftext|> is no end of text, nor is </s>",
+    "<endoftext> is no end of text",
     "a\r\nb\rc\n\n\td  e ",
     "\ufeffnaïve café \U0001f600\U0001f469\u200d\U0001f4bb \u4f60\u597d",
     "don 't join this .",
@@ -247,6 +247,21 @@ def test_the_stock_tokenizer_gives_our_ids(tmp_path, vocabulary, model_type):
         assert batch["input_ids"] == mine["input_ids"].tolist()
         assert batch.keys() == {"input_ids", "attention_mask"}
     assert len(stock) == built(text).vocab_size
+
+
+@pytest.mark.parametrize("vocabulary", ["byte", "bpe", "character"])
+@pytest.mark.parametrize("task", ["Classification", "LanguageModeling", "Captioning"])
+def test_a_special_token_in_a_text_is_one_token_there_and_plain_text_in_training(tmp_path, vocabulary, task):
+    text = text_node(VOCABULARIES[vocabulary]())
+    folder = written(tmp_path, task=task, text=text)
+    if task == "Captioning":
+        write_prompts(folder, text)
+    stock, preprocess = AutoTokenizer.from_pretrained(folder), built(text).preprocess
+    ids = stock("a<|endoftext|>b", add_special_tokens=False)["input_ids"]
+    assert ids == [*preprocess.encode("a").ids, preprocess.eos_id, *preprocess.encode("b").ids]
+    assert preprocess.eos_id not in preprocess.encode("a<|endoftext|>b").ids
+    stock.add_tokens(["<|im_start|>"], special_tokens=True)  # as for a chat template
+    assert len(stock("<|im_start|>", add_special_tokens=False)["input_ids"]) == 1
 
 
 @vocabularies

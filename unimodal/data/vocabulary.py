@@ -5,15 +5,32 @@ so in the checkpoint, which therefore needs neither the data nor this file again
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer
+from transformers.utils import cached_file
 
 from unimodal.data.prepared import PreparedSamples
 from unimodal.data.sources.base import Source
+from unimodal.data.tokenizer_files import (
+    FILES,
+    SETTINGS,
+    TOKENIZER,
+    differing_ids,
+    with_settings,
+    without_code,
+)
 
+log = logging.getLogger(__name__)
+
+MODEL = "config.json"
+OPTIONAL = {  # a file that is not there is None
+    "_raise_exceptions_for_missing_entries": False,
+    "_raise_exceptions_for_connection_errors": False,
+}
 EOS = "<|endoftext|>"
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 Vocabulary = dict[str, str]
@@ -95,20 +112,40 @@ def pretrained_vocabulary(source: Source, path: str, eos_token: str | None = Non
         path: folder, file, or hub id.
         eos_token: by default the tokenizer's own end of text, or its separator.
 
+    Returns:
+        A vocabulary that takes the tokenizer's files along: an export writes them as they came.
+
     Raises:
         ValueError: if it is no fast tokenizer, or has no end of text.
     """
+    files: dict[str, str] = {}
     if path.endswith(".json"):
         fast, known = Tokenizer.from_file(str(Path(path))), None
     else:
         stock = AutoTokenizer.from_pretrained(path)
         if not stock.is_fast:
             raise ValueError(f"{path} holds no fast tokenizer (tokenizer.json).")
-        fast, known = stock.backend_tokenizer, stock.eos_token or stock.sep_token
+        fast, known, files = stock.backend_tokenizer, stock.eos_token or stock.sep_token, _files_of(path)
     eos = eos_token or known
     if eos is None or fast.token_to_id(eos) is None:
         raise ValueError(f"{path} has no end-of-text token; name one with tokenizer.vocabulary.eos_token.")
-    return {"tokenizer": fast.to_str(), "eos_token": eos}
+    if eos_token and files:
+        files = with_settings(files, eos_token=eos_token)
+        files.pop("special_tokens_map.json", None)
+    return {"tokenizer": fast.to_str(), "eos_token": eos, **files}
+
+
+def _files_of(path: str) -> Vocabulary:
+    """The tokenizer's files, to be exported unchanged; none of an older folder without tokenizer.json."""
+    found = {name: cached_file(path, name, **OPTIONAL) for name in (*FILES, MODEL)}
+    files = {name: Path(file).read_bytes().decode() for name, file in found.items() if file}
+    config = json.loads(files.pop(MODEL, "{}"))
+    if TOKENIZER not in files or SETTINGS not in files:
+        return {}
+    why = differing_ids(without_code(files), config)
+    if why:
+        log.warning("tokenizer.vocabulary.path=%s: %s; this run has the ids of AutoTokenizer.", path, why)
+    return without_code(files)
 
 
 def _byte_level(model: models.BPE) -> Tokenizer:

@@ -48,7 +48,7 @@ def read_text(path: Path, name: str, limit: int) -> str:
         size = path.stat().st_size
         if size > limit:
             raise ValueError(f"{name} has {size:,} bytes; at most {limit:,} are read.")
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()  # keeps the ends of lines
     except OSError as error:
         raise ValueError(f"{name} can not be read: {error}") from error
     except UnicodeDecodeError as error:

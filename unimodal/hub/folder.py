@@ -11,10 +11,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from unimodal.data.tokenizer_files import FILES, GENERATION, TOKENIZER
 from unimodal.hub.files import plain_file, read_text
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-DOWNLOADED = ["*.json", "*.safetensors", "*.model", "*.txt"]
+DOWNLOADED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 NOT_DOWNLOADED = ["*/*", "consolidated*"]  # other formats of the same weights
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 MAX_JSON, MAX_TOKENIZER = 16 << 20, 256 << 20  # bytes
@@ -62,6 +63,20 @@ class Folder:
     def tokenizer_json(self) -> str | None:
         """The text of tokenizer.json, None where the folder has none."""
         return self._text("tokenizer.json", MAX_TOKENIZER)
+
+    def tokenizer_files(self) -> dict[str, str]:
+        """The texts of the tokenizer's files and of generation_config.json, by name, where there are any.
+
+        Raises:
+            ValueError: if one is too large, is not UTF-8, or is a JSON file without an object in it.
+        """
+        found: dict[str, str] = {}
+        for name in (*FILES, GENERATION):
+            if name.endswith(".json") and name != TOKENIZER:
+                self.json(name)  # raises where it is broken
+            text = self.tokenizer_json() if name == TOKENIZER else self._text(name, MAX_JSON)
+            found |= {} if text is None else {name: text}
+        return found
 
     def tensors(self) -> dict[str, Tensor]:
         """All weights, on the CPU, by the names on disk.

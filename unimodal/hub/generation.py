@@ -5,6 +5,7 @@ from typing import Any
 
 from transformers import GenerationConfig
 
+from unimodal.data.tokenizer_files import GENERATION
 from unimodal.hub.labels import special_ids
 from unimodal.hub.trained import Trained
 
@@ -12,15 +13,18 @@ SAMPLING = {"temperature": 0.8, "top_k": None, "top_p": 0.95}  # of a language m
 
 
 def write_generation(folder: Path, trained: Trained) -> None:
-    """The run's sampling and special tokens."""
+    """The settings that the imported model came with, else the run's sampling and special tokens."""
+    vocabulary = trained.tokenizers["text"]["vocabulary"]
+    if GENERATION in vocabulary:
+        (folder / GENERATION).write_bytes(vocabulary[GENERATION].encode())
+        return
     temperature, top_k, top_p = (trained.task.get(knob, usual) for knob, usual in SAMPLING.items())
     settings: dict[str, Any] = {"do_sample": bool(temperature)}
     if temperature:  # top_k 0: all
         settings |= {"temperature": temperature, "top_k": top_k or 0, "top_p": top_p or 1.0}
     if "sample_len" in trained.task:  # else a pipeline writes 256 tokens, too many for learned positions
         settings["max_new_tokens"] = trained.task["sample_len"]
-    ids = special_ids(trained.tokenizers["text"]["vocabulary"])
-    GenerationConfig(**ids, **settings).save_pretrained(folder)
+    GenerationConfig(**special_ids(vocabulary), **settings).save_pretrained(folder)
 
 
 def write_decoding(folder: Path, trained: Trained) -> None:

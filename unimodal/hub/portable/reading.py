@@ -1,7 +1,5 @@
 """A portable folder read again: as data, without its code."""
 
-from typing import Any
-
 from torch import Tensor
 
 from unimodal.hub.folder import Folder
@@ -19,7 +17,9 @@ def read_portable(folder: Folder, field: str) -> Imported:
     """
     config = folder.config
     backbone, tokenizers, task = (_section(folder, key) for key in ("backbone", "tokenizers", "task"))
-    nodes = {name: _tokenizer(folder, name, node) for name, node in tokenizers.items()}
+    said = read_processors(folder).get("text", {}) if "text" in tokenizers else {}
+    vocabulary = {"vocabulary": said.get("vocabulary"), "vocab_size": config.get("vocab_size")}
+    nodes = {name: node | (vocabulary if name == "text" else {}) for name, node in tokenizers.items()}
     names = config.get("id2label") or {}
     labels = [str(names[key]) for key in sorted(names, key=int)]
     if "class_names" in task:
@@ -38,7 +38,7 @@ def read_portable(folder: Folder, field: str) -> Imported:
         backbone=backbone,
         tokenizers=nodes,
         task=task,
-        note="",
+        note=said.get("note", ""),
         weights=weights,
     )
 
@@ -48,10 +48,3 @@ def _section(folder: Folder, key: str) -> Node:
     if not isinstance(section, dict) or not section:
         raise ValueError(f"{folder.name}/config.json has no {key}, which every model of unimodal has.")
     return section
-
-
-def _tokenizer(folder: Folder, field: str, node: Node) -> Node:
-    if field != "text":
-        return node
-    said: dict[str, Any] = read_processors(folder).get("text", {})
-    return node | {"vocabulary": said.get("vocabulary"), "vocab_size": folder.config.get("vocab_size")}

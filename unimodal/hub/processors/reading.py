@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from unimodal.data.tokenizer_files import TOKENIZER
 from unimodal.hub.folder import Folder
 from unimodal.hub.processors.pixels import read_pixels
 from unimodal.hub.processors.sound import read_sound
 from unimodal.hub.processors.stock import clip_values, picture_values, sound_values
-from unimodal.hub.processors.text import read_text
+from unimodal.hub.processors.text_reading import read_text
 from unimodal.hub.processors.writing import NESTED, PLAIN, VIDEO
 
 
@@ -22,7 +23,7 @@ def read_processors(folder: Folder) -> dict[str, dict[str, Any]]:
         For image and video `mean` and `std` (of values in 0 to 1), `image_size` (height and width) where it
         does not depend on the picture, and for video `num_frames` where it is said. For audio `sample_rate`
         and, of an fbank, `n_mels`, `num_frames` or `num_positions`, `mean` and `std`. For text `vocabulary`
-        and `max_len`. Beside them a sentence `note`, where transformers prepares pictures otherwise.
+        and `max_len`. Beside them a sentence `note`, where transformers prepares pictures or texts otherwise.
 
     Raises:
         ValueError: with the file's name, if it holds what no processor of transformers takes.
@@ -47,11 +48,11 @@ def read_processors(folder: Folder) -> dict[str, dict[str, Any]]:
             f"{folder.name}/{PLAIN} names no processor of transformers, so what the model's inputs are is "
             "unknown; write the image_processor_type or feature_extractor_type that does the same there."
         )
-    text = folder.tokenizer_json()
-    if text is not None:
+    files = folder.tokenizer_files()
+    if TOKENIZER in files:
         settings = folder.json("tokenizer_config.json") or {}
         special = folder.json("special_tokens_map.json") or {}
-        found["text"] = read_text(text, special | settings, config, folder.name)
+        found["text"] = read_text(files, special | settings, config, folder.name)
     return found
 
 

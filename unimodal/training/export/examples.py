@@ -75,6 +75,14 @@ def as_array(sample: Sample, field: str) -> np.ndarray:
     return value.movedim(-3, -1).contiguous().numpy()  # [..., H, W, 3]
 
 
+def plain_text(text: str, preprocess: Any) -> str:
+    """The text without the strings of special tokens: one token in a folder, plain text in training."""
+    special = [one.content for one in preprocess.fast.get_added_tokens_decoder().values() if one.special]
+    while found := next((token for token in special if token in text), ""):
+        text = text.replace(found, "")
+    return text
+
+
 def write_media(folder: Path, preprocess: Mapping[str, Any]) -> None:
     """Write a picture, a sound and a clip of noise under the names that the lines of a model card have.
 
@@ -126,7 +134,7 @@ def _decoded(sample: Sample, field: str, preprocess: Any) -> Any:
         return decode_video(sample["video"], preprocess.num_frames, None)
     if field == "audio":
         return fit_audio(sample, preprocess)["audio"]
-    return decode_text(sample["text"])
+    return plain_text(decode_text(sample["text"]), preprocess)
 
 
 def _noise(field: str, preprocess: Any, generator: np.random.Generator) -> Sample:

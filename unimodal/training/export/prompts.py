@@ -18,7 +18,7 @@ from unimodal.training.export.asking import (
     difference,
     worst_of,
 )
-from unimodal.training.export.examples import as_array, captioned, tensors
+from unimodal.training.export.examples import as_array, captioned, plain_text, tensors
 from unimodal.types import Sample
 
 MOST_WRITTEN, MOST_CONTINUED = 32, 4  # tokens of one text; texts of a language model
@@ -138,10 +138,10 @@ def verify_captions(
             differ.
     """
     samples, note = captioned(config, {field: task.preprocess[field] for field in task.asks}, num)
-    max_len = task.text.preprocess.max_len
-    room = int(max_len // 2 * CHARACTERS_A_TOKEN)
-    asked = tuple({**sample, "prompt": sample["prompt"][:room]} for sample in samples)
-    written = min(task.decoding.max_new_tokens, MOST_WRITTEN, max(1, max_len // 2 - 1))
+    text = task.text.preprocess
+    room = int(text.max_len // 2 * CHARACTERS_A_TOKEN)
+    asked = tuple({**one, "prompt": plain_text(one["prompt"][:room], text)} for one in samples)
+    written = min(task.decoding.max_new_tokens, MOST_WRITTEN, max(1, text.max_len // 2 - 1))
     prompts = Prompts(task, asked, written)
     rates = [getattr(one, "sample_rate", None) for one in task.preprocess.values()]
     rate = {"sample_rate": next(filter(None, rates), None)}
