@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from unimodal.hub.native.fit import best_fit, fit
 from unimodal.hub.native.writing import write_native
+from unimodal.hub.portable.write import write_portable
 from unimodal.hub.trained import Trained
 from unimodal.training.export import export as module
 from unimodal.training.export.export import export
@@ -182,12 +183,31 @@ def test_a_difference_leaves_no_folder(refused, monkeypatch):
     ("spoil", "message"),
     [
         (lambda folder: change(folder, float("nan")), "outputs differ by up to nan from the run's"),
-        (lambda folder: (folder / "preprocessor_config.json").unlink(), "does not load in a clean process"),
+        (lambda folder: (folder / "preprocessor_config.json").unlink(), "does not work in a clean process"),
     ],
 )
 def test_a_folder_that_is_broken_is_not_left(refused, monkeypatch, spoil, message):
     spoiled(monkeypatch, spoil)
     assert message in refused("image")
+
+
+@pytest.mark.slow
+def test_lines_of_the_card_that_do_not_run_leave_no_folder(refused, monkeypatch):
+    monkeypatch.setattr("unimodal.hub.card.usage", lambda *_: "raise TypeError('no such\\nargument')")
+    assert "the lines of its model card raise TypeError: no such argument" in refused("image")
+
+
+@pytest.mark.slow
+def test_a_language_model_that_generates_without_its_cache_leaves_no_folder(refused, monkeypatch):
+    def write(folder, trained):
+        write_portable(folder, trained)
+        file = folder / "modeling_unimodal.py"
+        source = file.read_text()
+        assert "one_cache(past_key_values, cache)" in source
+        file.write_text(source.replace("one_cache(past_key_values, cache)", "None"))  # one pass is right
+
+    monkeypatch.setattr(module, "write_portable", write)
+    assert "outputs differ by up to" in refused("modern_text", "format=portable")
 
 
 def test_what_is_interrupted_leaves_no_folder(configure, trained, monkeypatch, tmp_path):

@@ -115,7 +115,7 @@ def ask_clean_process(
         run = subprocess.run(command, capture_output=True, text=True, env=_environment(place), check=False)
         if run.returncode:
             reason = run.stderr.strip().rpartition("\n")[2]
-            raise ValueError(f"the exported folder does not load and run in a clean process: {reason}")
+            raise ValueError(f"the exported folder does not work in a clean process: {reason}")
         with np.load(place / "answers.npz") as answers:
             return dict(answers)
 
