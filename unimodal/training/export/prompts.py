@@ -1,7 +1,7 @@
 """The comparison of folders that write: each token that `generate` writes with its cache, against the run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,13 @@ class Prompts:
         task: a language model or a captioner.
         samples: of each the `prompt`, and what the media of a captioner hold.
         max_new_tokens: where a text is cut.
+        media: the preprocessing of a captioner's media, by modality; none of a language model.
     """
 
     task: Any
     samples: tuple[Sample, ...]
     max_new_tokens: int
+    media: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of_texts(cls, task: Any, texts: list[str]) -> "Prompts":
@@ -51,17 +53,12 @@ class Prompts:
         written = min(MOST_WRITTEN, max(1, max_len // 4))
         return cls(task, tuple({"prompt": start} for start in starts), written)
 
-    @property
-    def media(self) -> dict[str, Any]:
-        """The preprocessing of a captioner's media, by modality; none of a language model."""
-        return {name: one.preprocess for name, one in self.task.model.tokenizers.items() if name != "text"}
-
     def request(self) -> dict[str, Any]:
         """What a clean process has to know."""
         backbone = self.task.model.backbone
         return {
             "num_prompts": len(self.samples),
-            "processor_classes": {field: PROCESSORS[field] for field in self.task.model.tokenizers},
+            "processor_classes": {name: PROCESSORS[name] for name in (*self.media, "text")},
             "max_len": self.task.model.tokenizers["text"].preprocess.max_len,
             "max_new_tokens": self.max_new_tokens,
             # padding would push the registers out of the window, so a portable model refuses it
@@ -71,9 +68,9 @@ class Prompts:
     def arrays(self) -> dict[str, np.ndarray]:
         """The samples."""
         return {
-            f"{field}_{index}": np.array(value) if field == "prompt" else as_array(sample, field)
+            f"{name}_{index}": np.array(value) if name == "prompt" else as_array(sample, name)
             for index, sample in enumerate(self.samples)
-            for field, value in sample.items()
+            for name, value in sample.items()
         }
 
     def differences(self, answers: Mapping[str, np.ndarray]) -> list[float]:
@@ -91,8 +88,8 @@ class Prompts:
     def _expected(self, sample: Sample, ids: torch.Tensor, num: int) -> torch.Tensor:
         """The run's logits [num, V] of the tokens that were written behind the prompt; int [N] are both."""
         batch = {"input_ids": ids[None, :-1], **self._checked_prompt(sample, ids[: len(ids) - num])}
-        for field, preprocess in self.media.items():
-            batch |= tensors({field: sample[field]}, field, preprocess)
+        for name, preprocess in self.media.items():
+            batch |= tensors({name: sample[name]}, name, preprocess)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as the other side: sums in the same order
         try:
@@ -137,12 +134,13 @@ def verify_captions(
         ValueError: if the folder does not load, the card's lines fail, or the logits or the ids of a prompt
             differ.
     """
-    samples, note = captioned(config, {field: task.preprocess[field] for field in task.asks}, num)
+    media = {name: task.preprocess[name] for name in task.asks}
+    samples, note = captioned(config, media, num)
     text = task.text.preprocess
     room = int(text.max_len // 2 * CHARACTERS_A_TOKEN)
     asked = tuple({**one, "prompt": plain_text(one["prompt"][:room], text)} for one in samples)
     written = min(task.decoding.max_new_tokens, MOST_WRITTEN, max(1, text.max_len // 2 - 1))
-    prompts = Prompts(task, asked, written)
+    prompts = Prompts(task, asked, written, media)
     rates = [getattr(one, "sample_rate", None) for one in task.preprocess.values()]
     rate = {"sample_rate": next(filter(None, rates), None)}
     request = loading.request(folder) | rate | prompts.request()
