@@ -49,6 +49,7 @@ class Card:
         adapter: whether there is one in the folder `adapter`.
         modalities: all that the model reads.
         num_new: tokens that a language model writes in the lines of Python.
+        with_head: whether the model has the head of its task.
     """
 
     title: str
@@ -67,6 +68,12 @@ class Card:
     adapter: bool = False
     modalities: tuple[str, ...] = ()
     num_new: int = 64
+    with_head: bool = True
+
+    @property
+    def asked(self) -> str:
+        """The task that the model can be asked for; "" without its head."""
+        return self.task if self.with_head else ""
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -83,7 +90,7 @@ def write_card(folder: Path, card: Card) -> None:
 
 
 def _header(folder: Path, card: Card) -> ModelCardData:
-    tag = pipeline_tag(card.task, card.modality, card.modalities)
+    tag = pipeline_tag(card.asked, card.modality, card.modalities)
     name = next(filter(None, map(_line, card.data)), "the training data")
     results = [
         EvalResult(
@@ -132,11 +139,11 @@ def _parts(folder: Path, card: Card) -> Iterable[str]:
 
 def _code(card: Card) -> str:
     if card.runtime != "transformers":
-        return graph_usage(card.title, card.modality, card.task, card.num_new)
+        return graph_usage(card.title, card.modality, card.asked, card.num_new)
     native = card.family is not None
-    if card.task in BY_HEAD and not native:
+    if card.asked in BY_HEAD and not native:
         return usage_by_head(card.title, card.task, card.class_name, card.modalities)
-    return usage(card.title, card.modality, card.task, card.class_name, native, card.num_new)
+    return usage(card.title, card.modality, card.asked, card.class_name, native, card.num_new)
 
 
 def _tag(card: Card) -> str:

@@ -7,6 +7,7 @@ from unimodal.hub.usage_inputs import INPUTS, RESAMPLED
 
 LANGUAGE_MODEL = "LanguageModeling"
 SKIPPED = "skip_special_tokens=True"
+TOKENS = "feature-extraction"  # the hub's name of a model that gives a vector for each token
 PREDICTING = ("Classification", "Regression")
 # Native video processors sample where equal shares of a clip begin; training took their middles.
 MIDDLES = (
@@ -33,7 +34,7 @@ def pipeline_tag(task: str, modality: str, modalities: Sequence[str] = ()) -> st
         return "text-generation"
     if task in PREDICTING:
         return f"{modality}-classification"
-    return "image-feature-extraction" if modality == "image" else "feature-extraction"
+    return "image-feature-extraction" if modality == "image" else TOKENS
 
 
 def usage(name: str, modality: str, task: str, class_name: str, native: bool, num_new: int = 64) -> str:
@@ -42,12 +43,13 @@ def usage(name: str, modality: str, task: str, class_name: str, native: bool, nu
     Args:
         name: of the folder.
         modality: image, audio, video or text.
-        task: its class's name.
-        class_name: the class that loads the model with its head.
+        task: its class's name; "" for a model without its head.
+        class_name: the class that loads the model.
         native: no code of the folder is run.
         num_new: tokens that a language model writes: with learned positions not more than there are.
     """
     given, tag = INPUTS[modality], pipeline_tag(task, modality)
+    piped = tag != TOKENS or modality == "text"  # that pipeline wants a tokenizer
     trust = "" if native else ", trust_remote_code=True"
     writes = task == LANGUAGE_MODEL
     ask = f"print(pipe({f'text, max_new_tokens={num_new}' if writes else given.piped}))"
@@ -58,15 +60,13 @@ def usage(name: str, modality: str, task: str, class_name: str, native: bool, nu
     )
     lines = [
         *given.imports,
-        f"from transformers import {', '.join(sorted({given.auto, class_name, 'pipeline'}))}",
+        f"from transformers import {', '.join(sorted({given.auto, class_name, *['pipeline'] * piped}))}",
         "",
         f"path = {name!r}  # this folder, or its name on the hub",
         *given.lines,
-        f"pipe = pipeline({tag!r}, model=path{trust})",
-        *(MIDDLES if native and modality == "video" else ()),
-        ask,
-        "",
-        "# step by step",
+        *([f"pipe = pipeline({tag!r}, model=path{trust})"] if piped else []),
+        *(MIDDLES if native and piped and modality == "video" else ()),
+        *([ask, "", "# step by step"] if piped else []),
         f"processor = {given.auto}.from_pretrained(path{trust if modality == 'text' else ''})",
         f"model = {class_name}.from_pretrained(path{trust})",
         *(RESAMPLED if modality == "audio" else ()),

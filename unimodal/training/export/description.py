@@ -39,6 +39,7 @@ def describe(run: Run, fitted: Fit | None, loading: Loading, name: str) -> Card:
         adapter=loading.adapter,
         modalities=tuple(run.trained.tokenizers),
         num_new=_num_new(run),
+        with_head=loading.with_head,
     )
 
 
