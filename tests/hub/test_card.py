@@ -244,6 +244,32 @@ def test_the_code_for_sounds_is_python():
     )
 
 
+@pytest.mark.parametrize("modality", ["audio", "video", "image", "text"])
+def test_only_pipelines_of_features_that_transformers_has_are_named(modality):
+    lines = usage("a", modality, "MaskedModeling", "AutoModel", native=False)
+    compile(lines, "card", "exec")
+    assert ("pipeline(" in lines) == (modality in ("image", "text"))
+
+
+def test_a_model_without_its_head_is_not_asked_for_what_the_head_gives(tmp_path):
+    card = replace(CARD, modality="text", task="LanguageModeling", family="gpt2", class_name="GPT2Model")
+    assert "generate" in card.blocks[0]
+    [lines] = replace(card, with_head=False).blocks
+    assert "generate" not in lines and "pipeline('feature-extraction'" in lines
+    write_card(tmp_path, replace(card, with_head=False))
+    assert header(tmp_path).data.pipeline_tag == "feature-extraction"
+
+
+def test_a_language_model_writes_no_more_than_it_has_positions_for():
+    card = replace(CARD, modality="text", task="LanguageModeling", family="gpt2", num_new=8)
+    assert card.blocks[0].count("max_new_tokens=8)") == 2
+
+
+def test_the_lines_of_an_adapter_come_first():
+    first, second = replace(CARD, adapter=True).blocks
+    assert "PeftModel" in first and "pipeline" in second
+
+
 def test_the_json_of_processors_is_sorted_so_that_folders_compare(tmp_path):
     node = {"_target_": "unimodal.tokenizers.image.ImagePatchTokenizer", "dim": 32}
     write_processors(tmp_path, Trained({}, {"image": node}, {"_target_": "x.Classification"}, {}), True)

@@ -11,7 +11,7 @@ TOKENS = "feature-extraction"  # the hub's name of a model that gives a vector f
 PREDICTING = ("Classification", "Regression")
 # Native video processors sample where equal shares of a clip begin; training took their middles.
 MIDDLES = (
-    "n = pipe.model.config.num_frames",
+    "n = %s.config.num_frames",
     "clip = clip[((numpy.arange(n) + 0.5) * len(clip) / n).astype(int)]  # as in training",
 )
 
@@ -65,15 +65,20 @@ def usage(name: str, modality: str, task: str, class_name: str, native: bool, nu
         f"path = {name!r}  # this folder, or its name on the hub",
         *given.lines,
         *([f"pipe = pipeline({tag!r}, model=path{trust})"] if piped else []),
-        *(MIDDLES if native and piped and modality == "video" else ()),
+        *(_middles("pipe.model") if native and piped and modality == "video" else ()),
         *([ask, "", "# step by step"] if piped else []),
         f"processor = {given.auto}.from_pretrained(path{trust if modality == 'text' else ''})",
         f"model = {class_name}.from_pretrained(path{trust})",
+        *(_middles("model") if native and not piped and modality == "video" else ()),
         *(RESAMPLED if modality == "audio" else ()),
         f"inputs = processor({given.processed}, return_tensors='pt')",
         answer,
     ]
     return "\n".join(lines)
+
+
+def _middles(model: str) -> tuple[str, ...]:
+    return MIDDLES[0] % model, *MIDDLES[1:]
 
 
 def graph_usage(name: str, modality: str, task: str, num_new: int = 64) -> str:
