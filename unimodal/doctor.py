@@ -86,7 +86,7 @@ def _import_problems() -> list[str]:
         "torchaudio": (
             "torchaudio 2.11 needs torch of the same CUDA: pip install 'torch<2.15' 'torchaudio<2.12'"
         ),
-        "transformers": "pip install 'transformers>=5.17,<6'",
+        "transformers": "pip install 'transformers>=5.18,<6'",
     }.items():
         try:
             importlib.import_module(name)

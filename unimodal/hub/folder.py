@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from huggingface_hub.utils import validate_repo_id
 from safetensors import SafetensorError
@@ -183,6 +183,7 @@ def _download(name: str) -> Path:
             revision=revision or None,
             allow_patterns=DOWNLOADED,
             ignore_patterns=NOT_DOWNLOADED,
+            local_files_only=constants.HF_HUB_OFFLINE,  # else huggingface_hub 1 asks for the list of files
         )
     except LocalEntryNotFoundError as error:
         raise ValueError(
