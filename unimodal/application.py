@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from unimodal.cli import CHILD_CONFIG, LAUNCHER_VARIABLES
 from unimodal.mistakes import explain
-from unimodal.training import schema
+from unimodal.training import presets, schema
 
 Verb = Callable[[dict[str, Any], Path, Iterable[Path]], Any]
 
@@ -122,6 +122,8 @@ class _Job:
         if self.verb in ("train", "check-data"):
             cfg.output = str(output)  # in a sweep each job has a folder of its own
         overrides = list(HydraConfig.get().overrides.task)
+        for line in presets.LEFT_OUT:
+            sys.stdout.write(line + "\n")
         try:
             config = _plain(cfg) | {"command": shlex.join(["unimodal", self.verb, *overrides])}
             return self._run(_adopted(config, overrides, self.config_dirs), output)

@@ -1,5 +1,6 @@
 """From a config to the objects of a run. A complete config is plain data and says all that the model is."""
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
@@ -8,6 +9,7 @@ from typing import Any
 
 import lightning as L
 from hydra.utils import get_object
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
 from unimodal.backbone.transformer import Transformer
@@ -50,11 +52,26 @@ def make(node: Mapping[str, Any], **known: Any) -> Any:
         raise ValueError(f"{missing} is not set, which {name.rpartition('.')[2]} needs.")
     positional = [_made(value) for value in node.get("_args_", [])]
     named = {key: _made(value) for key, value in node.items() if key not in KEYWORDS} | known
+    _check_arguments(name, target, named)
     try:
         made = partial(target, *positional, **named)
         return made if node.get("_partial_") else made()
     except TypeError as error:
         raise ValueError(f"{name} can not be made: {error}") from error
+
+
+def _check_arguments(name: str, target: Any, named: Mapping[str, Any]) -> None:
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):  # some built-in functions have none
+        return
+    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        return
+    if unknown := sorted(named.keys() - parameters.keys()):
+        raise ValueError(
+            f"{name} does not take {', '.join(unknown)}; it takes {', '.join(parameters)}. Take the key out of the "
+            "preset or the command line that sets it, or choose the option that has it."
+        )
 
 
 def _made(value: Any) -> Any:
@@ -89,6 +106,11 @@ def complete(config: Config, source: Source) -> Config:
     """
     if isinstance(source, JointSource):
         return config | {"mix": {name: _completed(config, name, source) for name in source.sources}}
+    if missing := [section for section in MODEL_SECTIONS if not config.get(section)]:
+        raise ValueError(
+            f"{missing[0]}=null: no {missing[0]} is chosen; choose one with {missing[0]}=NAME or modality=NAME, or in "
+            "joint training (modality=joint) add sources with +source@mix.NAME=image."
+        )
     filled = dict(config)
     for section in MODEL_SECTIONS:
         filled[section] = _filled(config[section], source)
@@ -247,7 +269,13 @@ def make_trainer(config: Config, output: Path, **known: Any) -> L.Trainer:
         "enable_model_summary": False,
         "default_root_dir": str(output),
     }
-    return make(node, **defaults, **known)
+    try:
+        return make(node, **defaults, **known)
+    except MisconfigurationException as error:
+        raise ValueError(
+            f"trainer.accelerator={node['accelerator']} with trainer.devices={node['devices']} does not work here: "
+            f"{error} Choose trainer=auto or trainer=cpu, or change these keys."
+        ) from error
 
 
 def _strategy(node: Config, parts_rest: bool) -> Any:

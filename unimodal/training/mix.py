@@ -36,6 +36,17 @@ def views(config: Config) -> dict[str, Config]:
     }
 
 
+def check_one_kind(config: Config) -> None:
+    """Raise ValueError where joint training and a single run are both chosen: one would silently win."""
+    chosen = [key for key in ("tokenizer", "data", "task") if config.get(key)]
+    if config.get("mix") and chosen:
+        raise ValueError(
+            f"the sources of mix ({', '.join(config['mix'])}) are chosen and so is {chosen[0]}, which joint training "
+            "does not read: an experiment for one source does not go with modality=all or joint. Set "
+            "experiment=none and mix.NAME.data, or modality=joint; for a run of one source take mix out."
+        )
+
+
 def with_views(config: Config, changed: Mapping[str, Config]) -> Config:
     """The config with each source as it is in `changed`: what `views` gave, or the single run as `ALONE`."""
     if ALONE in changed:

@@ -6,6 +6,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
+from unimodal.training import presets
+
 
 @dataclass
 class LoaderConfig:
@@ -198,6 +200,7 @@ def register() -> None:
     before B. A dialect stands for an interpolation, and Hydra lets no such file choose a tokenizer; a pooling
     that it set would stand above one that is typed.
     """
+    presets.install()
     OmegaConf.register_new_resolver("if_equal", _if_equal, replace=True)
     store = ConfigStore.instance()
     schemas = {

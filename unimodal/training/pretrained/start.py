@@ -10,7 +10,7 @@ from unimodal.tasks.learner import Learner
 from unimodal.training import build, checkpoints
 from unimodal.training.console import say
 from unimodal.training.finetune.base import BACKBONE, TOKENIZERS, FineTuning, trained_share
-from unimodal.training.mix import ALONE, views, with_views, within_task
+from unimodal.training.mix import ALONE, check_one_kind, views, with_views, within_task
 from unimodal.training.pretrained.fields import field_of
 from unimodal.training.pretrained.fit import fit
 from unimodal.training.pretrained.origin import Origin
@@ -33,6 +33,7 @@ def make_start(
     Raises:
         ValueError: if the checkpoint does not fit, or the way of fine-tuning needs one and there is none.
     """
+    check_one_kind(config)
     finetuning = build.make_finetuning(config)
     task: Learner
     if config["pretrained"]:
