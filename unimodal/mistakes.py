@@ -27,6 +27,8 @@ def explain(error: BaseException, verb: str, arguments: list[str]) -> str:
             return (
                 f"there is no key {name}{nearest(name, _valid_keys(verb, arguments))} (--cfg job shows all)"
             )
+    if override := re.search(r"Could not override '([^'@]+)(@[^']+)?'", str(error)):
+        return _unused_choice(*override.groups(default=""))
     bare = re.match(r"Error parsing override '([^=']*)'", str(error))
     if bare:
         return f"{bare[1]} is no KEY=VALUE; write KEY={bare[1]} with one of the keys that --cfg job shows"
@@ -57,6 +59,20 @@ def _unknown_option(error: MissingConfigException) -> str:
         return str(error).split("\n")[0]
     return (
         f"{group} has no option {option}{nearest(option, error.options)} It has {', '.join(error.options)}."
+    )
+
+
+def _unused_choice(group: str, place: str) -> str:
+    owner = group.rpartition("/")[0]
+    if not owner:
+        return f"{group}{place} is chosen, but nothing in the config has it; add it with +{group}{place}=NAME"
+    whose = f"{owner}{place.rpartition('.')[0]}" if place else owner
+    return (
+        f"{group}{place} is chosen, but the {owner} that is chosen as {whose} has no {group.rpartition('/')[2]}; leave "
+        f"{group} out, or choose another {owner}. A source of joint training with such a {owner} needs a yaml of its own "
+        "in source/ (docs/joint-training.md)." if place else
+        f"{group} is chosen, but the chosen {owner} has no {group.rpartition('/')[2]}; leave {group} out, or choose "
+        f"another {owner}"
     )
 
 
