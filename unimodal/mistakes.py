@@ -63,17 +63,11 @@ def _unknown_option(error: MissingConfigException) -> str:
 
 
 def _unused_choice(group: str, place: str) -> str:
-    owner = group.rpartition("/")[0]
+    owner, _, part = group.rpartition("/")
     if not owner:
-        return f"{group}{place} is chosen, but nothing in the config has it; add it with +{group}{place}=NAME"
-    whose = f"{owner}{place.rpartition('.')[0]}" if place else owner
-    return (
-        f"{group}{place} is chosen, but the {owner} that is chosen as {whose} has no {group.rpartition('/')[2]}; leave "
-        f"{group} out, or choose another {owner}. A source of joint training with such a {owner} needs a yaml of its own "
-        "in source/ (docs/joint-training.md)." if place else
-        f"{group} is chosen, but the chosen {owner} has no {group.rpartition('/')[2]}; leave {group} out, or choose "
-        f"another {owner}"
-    )
+        return f"{group}{place} is chosen, but the config has no such place; add it with +{group}{place}=NAME"
+    whose = f"{owner}{place}".removesuffix(f".{part}")
+    return f"{group}{place} is chosen, but what is chosen as {whose} has no {part}; choose another {owner} for it"
 
 
 def _valid_keys(verb: str, arguments: list[str]) -> list[str]:

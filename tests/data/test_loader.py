@@ -106,7 +106,7 @@ def test_a_limit_may_be_a_share():
         iterator = iter(some)
         for _ in range(3):
             next(iterator)
-        assert some.state_dict() == {"epoch": 1, "batches": 0}
+        assert some.state_dict() == {"epoch": 1, "batches": 0, "size": BATCH, "length": 3}
 
 
 def test_overfitting_repeats_the_same_batch():
@@ -134,7 +134,7 @@ def test_a_pass_to_the_end_is_followed_by_the_next_epoch():
     some = loader()
     epochs = [{int(batch["drawn"][0, 0]) for batch in some} for _ in range(3)]
     assert epochs == [{0}, {1}, {2}]
-    assert some.state_dict() == {"epoch": 3, "batches": 0}
+    assert some.state_dict() == {"epoch": 3, "batches": 0, "size": BATCH, "length": 5}
 
 
 def test_a_restored_loader_hands_out_the_rest_then_the_next_epoch():
@@ -151,4 +151,19 @@ def test_the_state_of_an_untouched_loader_is_the_state_it_was_given():
     restored = loader()
     restored.load_state_dict({"epoch": 4, "batches": 2})
     iter(restored)
-    assert restored.state_dict() == {"epoch": 4, "batches": 2}
+    assert restored.state_dict() == {"epoch": 4, "batches": 2, "size": BATCH, "length": 5}
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 7, 8, 11])
+@pytest.mark.parametrize("done", range(5))
+def test_a_run_with_another_batch_size_leaves_no_sample_out_and_repeats_less_than_a_batch(size, done):
+    whole = loader()
+    batches = iter(whole)
+    seen = [next(batches)["drawn"][:, 1].tolist() for _ in range(done)]
+    other = ResumableDataLoader(Numbers(), ResumableBatchSampler(NUM, size, 7, True, True))
+    other.load_state_dict(whole.state_dict())
+    order = [draw.index for draw in ResumableBatchSampler(NUM, 1, 7)._order()]
+    first = next(iter(other))["drawn"][:, 1].tolist()
+    start, handed_out = order.index(first[0]), sum(map(len, seen))
+    assert handed_out - size < start <= handed_out and start % size == 0
+    assert other.state_dict()["epoch"] == 0 or start + size >= NUM - size

@@ -1,6 +1,6 @@
 """A DataLoader that Lightning can save and restore exactly, in the middle of an epoch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
@@ -11,8 +11,31 @@ from unimodal.data.token_budget import TokenBudgetSampler
 from unimodal.types import Batch
 
 
+def batches_done(state: Mapping[str, Any], size: int, length: int) -> int:
+    """How many batches of an epoch count as handed out where a run goes on with other batches than before.
+
+    The samples that were handed out, in whole new batches: at most one new batch of them comes again, none is
+    left out. Where batches have no fixed number of samples it is the same share of the epoch, rounded down.
+
+    Args:
+        state: of the loader that was saved.
+        size: samples of a step, in all processes together; 0 where that differs from step to step.
+        length: batches of an epoch.
+    """
+    batches: int = state["batches"]
+    old_size, old_length = state.get("size", size), state.get("length", length)
+    if (old_size, old_length) == (size, length):
+        return batches
+    same_unit = old_size and size
+    done = batches * old_size // size if same_unit else batches * length // max(old_length, 1)
+    return min(done, length - 1)  # an unfinished epoch stays unfinished
+
+
 class ResumableDataLoader(DataLoader):
     """Its whole state is two integers: the epoch, and how many of its batches were handed out.
+
+    Two more, the samples of a step and the batches of an epoch, tell a run that goes on with other batches how
+    far that is.
 
     Nothing is kept by worker or rank: the sampler's order is a pure function of (seed, epoch), so a restored
     loader leaves out what was handed out already. Lightning calls `iter` more than once without using it and
@@ -62,12 +85,17 @@ class ResumableDataLoader(DataLoader):
             self._begun, self._handed_out = True, self._handed_out + 1
             yield batch
 
+    @property
+    def units(self) -> dict[str, int]:
+        """The samples of a step, in all processes together (0: not always as many), and the batches of an epoch."""
+        return {"size": self._order.step_size, "length": self._pass_len}
+
     def state_dict(self) -> dict[str, int]:
         """Where the next batch comes from."""
         if self._handed_out >= self._pass_len:
-            return {"epoch": self._epoch + 1, "batches": 0}
-        return {"epoch": self._epoch, "batches": self._handed_out}
+            return {"epoch": self._epoch + 1, "batches": 0} | self.units
+        return {"epoch": self._epoch, "batches": self._handed_out} | self.units
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from there."""
-        self._epoch, self._start, self._begun = state["epoch"], state["batches"], False
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on from there, or with other batches from as near as `batches_done` says."""
+        self._epoch, self._start, self._begun = state["epoch"], batches_done(state, **self.units), False

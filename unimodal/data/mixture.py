@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from unimodal.data.loader import ResumableDataLoader
+from unimodal.data.loader import ResumableDataLoader, batches_done
 from unimodal.data.sampling import stable_seed
 from unimodal.types import Batch
 
@@ -142,15 +142,20 @@ class MixtureLoader:
     def _steps(self, epoch: int) -> list[Step]:
         return self.order.steps(0 if self.repeat else epoch)[: self.num_steps]
 
+    @property
+    def units(self) -> dict[str, int]:
+        """As a single source's: a step has no fixed number of samples, an epoch has so many steps."""
+        return {"size": 0, "length": self.num_steps}
+
     def state_dict(self) -> dict[str, int]:
         """Where the next step comes from."""
         if self._handed_out >= self.num_steps:
-            return {"epoch": self._epoch + 1, "batches": 0}
-        return {"epoch": self._epoch, "batches": self._handed_out}
+            return {"epoch": self._epoch + 1, "batches": 0} | self.units
+        return {"epoch": self._epoch, "batches": self._handed_out} | self.units
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
-        self._epoch, self._start, self._begun = state["epoch"], state["batches"], False
+        """Go on from there; where batches have changed, from the same share of the epoch."""
+        self._epoch, self._start, self._begun = state["epoch"], batches_done(state, **self.units), False
         self._streams = {}
 
 

@@ -71,6 +71,7 @@ class ResumableBatchSampler(Sampler[list[Draw]]):
         self.shuffle, self.drop_last, self.rank, self.world_size = shuffle, drop_last, rank, world_size
         self.cumulative = None if weights is None else torch.tensor(weights, dtype=torch.float64).cumsum(0)
         self.starts = starts
+        self.step_size = batch_size * world_size  # examples of a step, in all processes together
         self.epoch, self.skip = 0, 0
 
     def __len__(self) -> int:

@@ -61,6 +61,7 @@ class TokenBudgetSampler(Sampler[list[Draw]]):
                 f"loader.max_tokens={max_tokens} makes {self.num_batches} batches of the {len(lengths)} "
                 f"training examples, fewer than the {world_size} processes; lower it."
             )
+        self.step_size = 0  # examples of a step differ in number
         self.epoch, self.skip = 0, 0
 
     def __len__(self) -> int:

@@ -118,6 +118,23 @@ def of_source(
     return sources[source], weights_of(source, weights)
 
 
+def weights(file: Path) -> dict[str, torch.Tensor]:
+    """The state dict of a checkpoint, on the CPU."""
+    return _read(file)["state_dict"]
+
+
+def read_state(file: Path) -> dict[str, Any]:
+    """All that a checkpoint holds beside the weights and the optimizer's moments; of a file, these too.
+
+    Raises:
+        ValueError: if it is not plain data.
+    """
+    content = _plainly(file, sharded.read_rest) if file.is_dir() else _read(file)
+    if not isinstance(content, dict) or "unimodal" not in content:
+        raise ValueError(f"{file} is no checkpoint of unimodal.")
+    return content
+
+
 def steps_before(last: Path, trainer: Trainer) -> int:
     """The optimizer steps behind a checkpoint from which a run is about to go on.
 

@@ -41,6 +41,7 @@ class TrainConfig:
     optimizer: Any = None
     scheduler: Any = None
     pretrained: Any = None
+    resume_allow: list[str] = field(default_factory=list)
     keep_head: bool = False
     beside: Any = None
     mix: Any = None

@@ -1,0 +1,265 @@
+"""A run that goes on in its folder: what may have changed since, what then happens, and what is refused.
+
+The config in the checkpoint is compared with the new one before anything is trained. Keys of `FREE` may change
+and take effect; any other change is refused unless `resume_allow` names it.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
+from lightning.pytorch.trainer.states import TrainerFn
+from torch.optim.lr_scheduler import LambdaLR
+
+from unimodal.data.loader import batches_done
+from unimodal.tasks.learner import Learner
+from unimodal.training import checkpoints
+from unimodal.training.console import say
+from unimodal.training.optimization import Optimization
+
+Config = dict[str, Any]
+
+FREE = (
+    "optimizer",
+    "scheduler",
+    "trainer",
+    "callbacks",
+    "logger",
+    "output",
+    "command",
+    "compile",
+    "resume_allow",
+    "loader.batch_size",
+    "loader.eval_batch_size",
+    "loader.num_workers",
+    "loader.pin_memory",
+    "loader.max_tokens",
+    "loader.max_row_tokens",
+    "loader.pack",
+    "data.path",  # the data itself is compared by its content
+    "data.root",
+    "data.cache_gib",
+    "data.allow_changed",
+    "data.allow_outside_root",
+)
+BOUND = ("trainer.overfit_batches", "trainer._target_", "optimizer._target_")  # of these, what may not
+SOURCE = re.compile(r"mix\.[^.]+\.(loader|data)\.")
+MISSING = object()
+SHOWN = 60  # characters of a value in a message
+PROGRESS = ("ready", "started", "processed", "completed")
+
+
+def check_resumed(last: Path | None, complete: Config, task: Learner) -> None:
+    """Compare the config of an interrupted run with that with which it goes on.
+
+    Args:
+        last: its checkpoint; None for a new run.
+        complete: the new config, with what the data filled in.
+        task: built from it.
+
+    Raises:
+        ValueError: naming the keys that may not change, or weights that do not fit.
+    """
+    if last is None:
+        return
+    saved = checkpoints.read_state(last)["unimodal"]["config"]
+    changed = {key: values for key, *values in _differences(saved, complete) if key not in ("command",)}
+    bound = {key: values for key, values in changed.items() if not _is_free(key)}
+    allowed = [key for key in bound if _within(key, complete.get("resume_allow") or [])]
+    refused = {key: values for key, values in bound.items() if key not in allowed}
+    if refused:
+        raise ValueError(_refusal(refused, last))
+    if allowed:
+        _check_weights(last, task, allowed)
+    for key, (old, new) in changed.items():
+        if key not in ("output", "resume_allow"):
+            say(f"resumed with {key}={_shown(new)}, which was {_shown(old)}")
+
+
+def prepare(last: Path | None, task: Learner, data: Any, trainer: L.Trainer) -> None:
+    """Make an interrupted run go on as its new config says: where it is, how fast it learns, when it ends.
+
+    Args:
+        last: its checkpoint; None for a new run.
+        task: with the optimization that the new config makes.
+        data: the data module, whose training loader was made once.
+        trainer: of the new config.
+
+    Raises:
+        ValueError: if the run has already gone on longer than its new length.
+    """
+    if last is None:
+        return
+    state, loader = checkpoints.read_state(last), data.train_loader
+    place = _Place.read(state, data, loader.units, trainer.accumulate_grad_batches)
+    steps, epochs = int(state["global_step"]), place.epoch
+    for key, done, limit in (
+        ("max_epochs", epochs, trainer.max_epochs),
+        ("max_steps", steps, trainer.max_steps),
+    ):
+        if limit is not None and 0 <= limit < done:
+            raise ValueError(
+                f"trainer.{key}={limit} is less than the {done} that the run in {last.parent.parent} has done; raise it."
+            )
+    optimization = task.optimization
+    assert isinstance(optimization, Optimization)
+    num_steps = place.last_step(trainer, steps)
+    task.optimization = replace(optimization, num_steps=num_steps)
+    trainer.callbacks.append(_GoOn(place))  # type: ignore[attr-defined]  # set by a connector
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a run stands, counted in the steps of its new config.
+
+    Attributes:
+        epoch: that it is in.
+        batches: of it that count as handed out.
+        position: in the schedule.
+        length: batches of an epoch.
+        accumulate: batches of a step.
+        moved: whether a step or an epoch is not what it was.
+    """
+
+    epoch: int
+    batches: int
+    position: int
+    length: int
+    accumulate: int
+    moved: bool
+
+    @classmethod
+    def read(cls, state: Mapping[str, Any], data: Any, units: Mapping[str, int], accumulate: int) -> "_Place":
+        """From a checkpoint, for a loader of other units."""
+        loader: Mapping[str, Any] = state.get(type(data).__qualname__) or {"epoch": 0, "batches": 0}
+        before = state["unimodal"]["config"]["trainer"]["accumulate_grad_batches"]
+        moved = before != accumulate or any(loader.get(key, one) != one for key, one in units.items())
+        epoch, batches, length = loader["epoch"], batches_done(loader, **units), units["length"]
+        position = int(state["lr_schedulers"][0]["last_epoch"])
+        if moved:
+            position = epoch * math.ceil(length / accumulate) + batches // accumulate
+        return cls(epoch, batches, position, length, accumulate, moved)
+
+    def last_step(self, trainer: L.Trainer, steps: int) -> int:
+        """The position at which the run ends, at its number of epochs or of steps."""
+        ends = []
+        if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+            ends.append(trainer.max_epochs * math.ceil(self.length / self.accumulate))
+        if trainer.max_steps >= 0:
+            ends.append(self.position + trainer.max_steps - steps)
+        return max(min(ends), 1)
+
+
+class _GoOn(L.Callback):
+    """Replaces what Lightning restores from the checkpoint although the config says otherwise by now.
+
+    Args:
+        place: where the run stands.
+    """
+
+    def __init__(self, place: _Place):
+        self.place = place
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Called by Lightning, before it restores its loops and callbacks."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        if self.place.moved:
+            _move(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"], checkpoint, self.place)
+        callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        for callback in callbacks:
+            if isinstance(callback, EarlyStopping) and callback.state_key in checkpoint["callbacks"]:
+                checkpoint["callbacks"][callback.state_key]["patience"] = callback.patience
+        averaged = any(isinstance(callback, WeightAveraging) for callback in callbacks)
+        if "current_model_state" in checkpoint and not averaged:  # state_dict is the average
+            pl_module.load_state_dict(checkpoint["current_model_state"])
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Called by Lightning, after it has restored optimizer and schedule."""
+        fresh = pl_module.configure_optimizers()
+        [optimizer], scheduler = trainer.optimizers, trainer.lr_scheduler_configs[0].scheduler
+        assert isinstance(scheduler, LambdaLR)
+        for group, wanted in zip(optimizer.param_groups, fresh["optimizer"].param_groups, strict=True):
+            group.update({key: value for key, value in wanted.items() if key != "params"})
+        scheduler.base_lrs = list(fresh["lr_scheduler"]["scheduler"].base_lrs)
+        scheduler.last_epoch = self.place.position
+        rates = [
+            rate * factor(scheduler.last_epoch)
+            for rate, factor in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+        ]
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        scheduler._last_lr = rates
+
+
+def _move(current: dict[str, int], checkpoint: Mapping[str, Any], place: _Place) -> None:
+    """Lightning counts the batches of the epoch too; a finished epoch stays finished."""
+    state = next(state for name, state in checkpoint.items() if name.endswith("DataModule"))
+    finished = state["batches"] == 0 and current["ready"] > 0
+    shift = (place.length if finished else place.batches) - current["ready"]
+    for key in PROGRESS:
+        current[key] += shift
+
+
+def _differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Key, old and new value of all leaves that differ; a key that is missing has the value MISSING."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys([*old, *new]):
+            inner = f"{path}.{key}" if path else str(key)
+            yield from _differences(old.get(key, MISSING), new.get(key, MISSING), inner)
+    elif _listed(old) != _listed(new):
+        yield path, old, new
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _is_free(key: str) -> bool:
+    plain = SOURCE.sub(r"\1.", key)
+    return _within(plain, FREE) and not _within(plain, BOUND)
+
+
+def _within(key: str, keys: Any) -> bool:
+    return any(key == one or key.startswith(f"{one}.") for one in keys)
+
+
+def _refusal(refused: Mapping[str, list[Any]], last: Path) -> str:
+    key, (old, new) = next(iter(refused.items()))
+    others = [name for name in refused if name != key]
+    more = f" ({', '.join(others)} changed too)" if others else ""
+    return (
+        f"{key}={_shown(new)}, but the interrupted run in {last.parent.parent} has {key}={_shown(old)}{more}. It "
+        f"goes on with its own value: set that, or start a new run with another output=DIR, or accept the change "
+        f"with 'resume_allow=[{','.join(refused)}]'."
+    )
+
+
+def _shown(value: Any) -> str:
+    if value is MISSING:
+        return "(not set)"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = f"[{', '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def _check_weights(last: Path, task: Learner, allowed: list[str]) -> None:
+    """Raise where the accepted changes give a model that the saved weights do not fit."""
+    saved = checkpoints.weights(last)
+    own = task.state_dict()
+    for name in dict.fromkeys([*own, *saved]):
+        shapes = [tuple(weights[name].shape) if name in weights else None for weights in (saved, own)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"resume_allow cannot accept {', '.join(allowed)}: {name} has the shape {shapes[0]} in {last} and "
+                f"{shapes[1]} now. Start a new run with another output=DIR, from these weights with pretrained="
+                f"{last.parent.parent}."
+            )
