@@ -47,6 +47,9 @@ FREE = (
     "data.allow_changed",
     "data.allow_outside_root",
 )
+BATCHES = ("loader.batch_size", "loader.max_tokens", "loader.max_row_tokens", "loader.pack", "trainer.devices")
+QUIET = ("command", "output", "resume_allow")
+CAUSES = ("seed", "backbone", "block", "data")  # from which other keys are often taken
 BOUND = ("trainer.overfit_batches", "trainer._target_", "optimizer._target_")  # of these, what may not
 SOURCE = re.compile(r"mix\.[^.]+\.(loader|data)\.")
 MISSING = object()
@@ -67,9 +70,10 @@ def check_resumed(last: Path | None, complete: Config, task: Learner) -> None:
     """
     if last is None:
         return
-    saved = checkpoints.read_state(last)["unimodal"]["config"]
-    changed = {key: values for key, *values in _differences(saved, complete) if key not in ("command",)}
-    bound = {key: values for key, values in changed.items() if not _is_free(key)}
+    state = checkpoints.read_state(last)
+    saved = state["unimodal"]["config"]
+    changed = {key: values for key, *values in sorted(_differences(saved, complete), key=_causes_first)}
+    bound = {key: values for key, values in changed.items() if not _is_free(key, _has_units(state))}
     allowed = [key for key in bound if _within(key, complete.get("resume_allow") or [])]
     refused = {key: values for key, values in bound.items() if key not in allowed}
     if refused:
@@ -77,7 +81,7 @@ def check_resumed(last: Path | None, complete: Config, task: Learner) -> None:
     if allowed:
         _check_weights(last, task, allowed)
     for key, (old, new) in changed.items():
-        if key not in ("output", "resume_allow"):
+        if key not in QUIET and str(old).replace(str(saved["output"]), complete["output"]) != new:
             say(f"resumed with {key}={_shown(new)}, which was {_shown(old)}")
 
 
@@ -222,9 +226,18 @@ def _listed(value: Any) -> Any:
     return [_listed(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def _is_free(key: str) -> bool:
+def _causes_first(difference: tuple[str, Any, Any]) -> bool:
+    return not _within(difference[0], CAUSES)
+
+
+def _has_units(state: Mapping[str, Any]) -> bool:
+    """Whether the loader's state tells what a batch was; before version 0.11 it did not."""
+    return any("length" in (state.get(name) or {}) for name in ("DataModule", "JointDataModule"))
+
+
+def _is_free(key: str, batches: bool) -> bool:
     plain = SOURCE.sub(r"\1.", key)
-    return _within(plain, FREE) and not _within(plain, BOUND)
+    return _within(plain, FREE) and not _within(plain, BOUND if batches else BOUND + BATCHES)
 
 
 def _within(key: str, keys: Any) -> bool:
