@@ -19,6 +19,7 @@ FORMAT = 1
 BUILT = ("backbone", "tokenizer", "task", "data")  # the sections that anything is built from
 PLAIN = ("seed", "loader")
 JOINT = ("mix", "share", "batches", "temperature")  # old checkpoints do not have them
+SHARDING = (".FullySharded", ".ModelParallelStrategy")  # strategies that shard the optimizer
 BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
 
 
@@ -135,6 +136,25 @@ def read_state(file: Path) -> dict[str, Any]:
     return content
 
 
+def check_strategy(last: Path, trainer: Trainer) -> None:
+    """Raise ValueError where the optimizer's state is of another kind than this trainer's strategy reads.
+
+    A file of trainer=fsdp numbers the parameters as the model does, any other as the optimizer's groups do: what
+    one wrote the other would give to the wrong parameters.
+    """
+    sharding = isinstance(trainer.strategy, ModelParallelStrategy)
+    if last.is_dir() and not sharding:
+        raise ValueError(f"{last} is a folder of shards; go on with trainer=fsdp.")
+    strategy = read_state(last)["unimodal"]["config"]["trainer"].get("strategy")
+    sharded_before = isinstance(strategy, Mapping) and str(strategy.get("_target_")).endswith(SHARDING)
+    if sharded_before != sharding and not last.is_dir():
+        before, now = ("with", "without") if sharded_before else ("without", "with")
+        raise ValueError(
+            f"{last} was saved {before} trainer=fsdp, and the optimizer cannot go on {now} it; set trainer as "
+            "before, or start a new run with another output=DIR and pretrained=RUN."
+        )
+
+
 def steps_before(last: Path, trainer: Trainer) -> int:
     """The optimizer steps behind a checkpoint from which a run is about to go on.
 
@@ -143,8 +163,7 @@ def steps_before(last: Path, trainer: Trainer) -> int:
     """
     if not last.is_dir():
         return int(_read(last)["global_step"])
-    if not isinstance(trainer.strategy, ModelParallelStrategy):
-        raise ValueError(f"{last} is a folder of shards; go on with trainer=fsdp.")
+    check_strategy(last, trainer)
     for file in last.parent.iterdir():  # the best one too, from which the final figures come
         if sharded.is_sharded(file):
             _plainly(file, sharded.check)

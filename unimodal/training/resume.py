@@ -57,64 +57,51 @@ SHOWN = 60  # characters of a value in a message
 PROGRESS = ("ready", "started", "processed", "completed")
 
 
-def check_resumed(last: Path | None, complete: Config, task: Learner) -> None:
-    """Compare the config of an interrupted run with that with which it goes on.
-
-    Args:
-        last: its checkpoint; None for a new run.
-        complete: the new config, with what the data filled in.
-        task: built from it.
-
-    Raises:
-        ValueError: naming the keys that may not change, or weights that do not fit.
-    """
-    if last is None:
-        return
-    state = checkpoints.read_state(last)
-    saved = state["unimodal"]["config"]
-    changed = {key: values for key, *values in sorted(_differences(saved, complete), key=_causes_first)}
-    bound = {key: values for key, values in changed.items() if not _is_free(key, _has_units(state))}
-    allowed = [key for key in bound if _within(key, complete.get("resume_allow") or [])]
-    refused = {key: values for key, values in bound.items() if key not in allowed}
-    if refused:
-        raise ValueError(_refusal(refused, last))
-    if allowed:
-        _check_weights(last, task, allowed)
-    for key, (old, new) in changed.items():
-        if key not in QUIET and str(old).replace(str(saved["output"]), complete["output"]) != new:
-            say(f"resumed with {key}={_shown(new)}, which was {_shown(old)}")
-
-
-def prepare(last: Path | None, task: Learner, data: Any, trainer: L.Trainer) -> None:
+def go_on(last: Path | None, complete: Config, task: Learner, data: Any, trainer: L.Trainer) -> None:
     """Make an interrupted run go on as its new config says: where it is, how fast it learns, when it ends.
 
     Args:
         last: its checkpoint; None for a new run.
-        task: with the optimization that the new config makes.
+        complete: the new config, with what the data filled in.
+        task: built from it, with the optimization that it asks for.
         data: the data module, whose training loader was made once.
         trainer: of the new config.
 
     Raises:
-        ValueError: if the run has already gone on longer than its new length.
+        ValueError: naming the keys that may not change, weights that do not fit, or a length that the run has
+            passed already.
     """
     if last is None:
         return
-    state, loader = checkpoints.read_state(last), data.train_loader
-    place = _Place.read(state, data, loader.units, trainer.accumulate_grad_batches)
-    steps, epochs = int(state["global_step"]), place.epoch
-    for key, done, limit in (
-        ("max_epochs", epochs, trainer.max_epochs),
-        ("max_steps", steps, trainer.max_steps),
-    ):
-        if limit is not None and 0 <= limit < done:
+    checkpoints.check_strategy(last, trainer)
+    state = checkpoints.read_state(last)
+    _check_config(last, state, complete, task)
+    place = _Place.read(state, data, trainer.accumulate_grad_batches)
+    done = {"max_epochs": place.epoch, "max_steps": int(state["global_step"])}
+    for key, limit in (("max_epochs", trainer.max_epochs), ("max_steps", trainer.max_steps)):
+        if limit is not None and 0 <= limit < done[key]:
             raise ValueError(
-                f"trainer.{key}={limit} is less than the {done} that the run in {last.parent.parent} has done; raise it."
+                f"trainer.{key}={limit} is less than the {done[key]} that the run in {last.parent.parent} has "
+                "done; raise it."
             )
     optimization = task.optimization
     assert isinstance(optimization, Optimization)
-    num_steps = place.last_step(trainer, steps)
-    task.optimization = replace(optimization, num_steps=num_steps)
+    task.optimization = replace(optimization, num_steps=place.last_step(trainer, done["max_steps"]))
     trainer.callbacks.append(_GoOn(place))  # type: ignore[attr-defined]  # set by a connector
+
+
+def _check_config(last: Path, state: Mapping[str, Any], complete: Config, task: Learner) -> None:
+    saved, allow = state["unimodal"]["config"], complete.get("resume_allow") or []
+    changed = {key: values for key, *values in sorted(_differences(saved, complete), key=_causes_first)}
+    bound = {key: values for key, values in changed.items() if not _is_free(key, _has_units(state))}
+    refused = {key: values for key, values in bound.items() if not _within(key, allow)}
+    if refused:
+        raise ValueError(_refusal(refused, last))
+    if bound:
+        _check_weights(last, task, list(bound))
+    for key, (old, new) in changed.items():
+        if key not in QUIET and str(old).replace(str(saved["output"]), complete["output"]) != new:
+            say(f"resumed with {key}={_shown(new)}, which was {_shown(old)}")
 
 
 @dataclass(frozen=True)
@@ -138,8 +125,9 @@ class _Place:
     moved: bool
 
     @classmethod
-    def read(cls, state: Mapping[str, Any], data: Any, units: Mapping[str, int], accumulate: int) -> "_Place":
-        """From a checkpoint, for a loader of other units."""
+    def read(cls, state: Mapping[str, Any], data: Any, accumulate: int) -> "_Place":
+        """From a checkpoint, for the loader of the new config."""
+        units: Mapping[str, int] = data.train_loader.units
         loader: Mapping[str, Any] = state.get(type(data).__qualname__) or {"epoch": 0, "batches": 0}
         before = state["unimodal"]["config"]["trainer"]["accumulate_grad_batches"]
         moved = before != accumulate or any(loader.get(key, one) != one for key, one in units.items())

@@ -23,7 +23,7 @@ from unimodal.training.finetune.base import FineTuning
 from unimodal.training.metrics_csv import MetricsCSV
 from unimodal.training.optimization import Optimization, Pace, count_steps
 from unimodal.training.pretrained.start import make_start
-from unimodal.training.resume import check_resumed, prepare
+from unimodal.training.resume import go_on
 from unimodal.training.unused import hold
 
 
@@ -48,13 +48,12 @@ def train(config: build.Config, output: Path, config_dirs: Iterable[Path] = ()) 
     for line in source.describe():
         say(line)
     complete, task, finetuning = make_start(config, source, last, config_dirs)
-    check_resumed(last, complete, task)
     datamodule = build.make_datamodules(complete, source, task)
     trainer = _make_trainer(complete, task, output)
     datamodule.trainer = trainer
     depth = len(task.backbones[0].blocks)
     task.optimization = _make_optimization(complete, datamodule, trainer, finetuning, depth)
-    prepare(last, task, datamodule, trainer)
+    go_on(last, complete, task, datamodule, trainer)
     hold(task, complete, datamodule, trainer.world_size)
     if config["compile"]:
         build.compile_blocks(task)
