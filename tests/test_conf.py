@@ -2,13 +2,9 @@
 
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
-import soundfile
 import torch
 import yaml
-from PIL import Image
 
 import unimodal.conf
 from unimodal.data.sources.digits import Digits
@@ -292,40 +288,11 @@ def test_every_augmentation_builds(configure, option):
         build.make(config["augment"])
 
 
-def _clip(path, seed):
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=8)
-        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
-        for i in range(8):
-            pixels = np.full((32, 32, 3), (20 * seed + 9 * i) % 256, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
-        container.mux(stream.encode())
-
-
-def _recipe_data(option, folder):
-    """What a recipe is for, in small; returns the path to give."""
-    rng = np.random.default_rng(0)
-    for i in range(16):
-        place = folder / "ab"[i % 2]
-        place.mkdir(exist_ok=True)
-        if option == "photos":
-            Image.fromarray(rng.integers(0, 255, (40, 50, 3), np.uint8)).save(place / f"{i}.jpg")
-        elif option in ("sounds", "speech"):
-            soundfile.write(place / f"{i}.wav", rng.normal(0, 0.1, 9000), 16_000)
-        elif option == "clips":
-            _clip(place / f"{i}.mp4", i)
-    (folder / "d.csv").write_text("\n".join(["text,label", *(f"sentence {i},{i % 2}" for i in range(16))]))
-    if option == "speech":
-        rows = (f"{'ab'[i % 2]}/{i}.wav,{'ab'[i % 2]}" for i in range(16))
-        (folder / "d.csv").write_text("\n".join(["file,text", *rows]))
-    return folder / "d.csv" if option in ("sentences", "speech") else folder
-
-
 @pytest.mark.parametrize("option", sorted(set(_options("experiment")) - {"none"}))
-def test_every_recipe_trains_and_says_what_it_reached(configure, tmp_path, option):
+def test_every_recipe_trains_and_says_what_it_reached(configure, recipe_data, option):
     head = (CONF / "experiment" / f"{option}.yaml").read_text().splitlines()[:3]
     assert f"unimodal train experiment={option}" in head[1] and "%" in head[2] and " s " in head[2]
-    path = _recipe_data(option, tmp_path)
+    path = recipe_data(option)
     _loss_and_gradient(configure(*TINY, f"experiment={option}", f"data.path={path}", "loader.batch_size=2"))
 
 

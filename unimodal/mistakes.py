@@ -65,9 +65,11 @@ def _unknown_option(error: MissingConfigException) -> str:
 def _unused_choice(group: str, place: str) -> str:
     owner, _, part = group.rpartition("/")
     if not owner:
-        return f"{group}{place} is chosen, but the config has no such place; add it with +{group}{place}=NAME"
+        return f"{group}{place} is not in the config; add it with +{group}{place}=NAME"
     whose = f"{owner}{place}".removesuffix(f".{part}")
-    return f"{group}{place} is chosen, but what is chosen as {whose} has no {part}; choose another {owner} for it"
+    return (
+        f"{group}{place} is set, but what is chosen as {whose} has no {part}; choose another {owner} for it"
+    )
 
 
 def _valid_keys(verb: str, arguments: list[str]) -> list[str]:

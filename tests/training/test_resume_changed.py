@@ -156,7 +156,9 @@ def test_resume_allow_accepts_a_change(resume, interrupted):
 
 
 def test_resume_allow_does_not_accept_weights_that_do_not_fit(resume):
-    with pytest.raises(ValueError, match=r"resume_allow cannot accept backbone\.dim, tokenizer\.dim: .* shape"):
+    with pytest.raises(
+        ValueError, match=r"resume_allow cannot accept backbone\.dim, tokenizer\.dim: .* shape"
+    ):
         resume("backbone.dim=64", "resume_allow=[backbone.dim,tokenizer.dim]")
 
 

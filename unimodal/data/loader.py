@@ -34,8 +34,8 @@ def batches_done(state: Mapping[str, Any], size: int, length: int) -> int:
 class ResumableDataLoader(DataLoader):
     """Its whole state is two integers: the epoch, and how many of its batches were handed out.
 
-    Two more, the samples of a step and the batches of an epoch, tell a run that goes on with other batches how
-    far that is.
+    Two more, the samples of a step and the batches of an epoch, tell a run that goes on with other batches
+    how far that is.
 
     Nothing is kept by worker or rank: the sampler's order is a pure function of (seed, epoch), so a restored
     loader leaves out what was handed out already. Lightning calls `iter` more than once without using it and
@@ -87,7 +87,7 @@ class ResumableDataLoader(DataLoader):
 
     @property
     def units(self) -> dict[str, int]:
-        """The samples of a step, in all processes together (0: not always as many), and the batches of an epoch."""
+        """Samples of a step in all processes together (0: not always as many), and batches of an epoch."""
         return {"size": self._order.step_size, "length": self._pass_len}
 
     def state_dict(self) -> dict[str, int]:

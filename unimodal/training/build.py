@@ -69,8 +69,8 @@ def _check_arguments(name: str, target: Any, named: Mapping[str, Any]) -> None:
         return
     if unknown := sorted(named.keys() - parameters.keys()):
         raise ValueError(
-            f"{name} does not take {', '.join(unknown)}; it takes {', '.join(parameters)}. Take the key out of the "
-            "preset or the command line that sets it, or choose the option that has it."
+            f"{name} does not take {', '.join(unknown)}; it takes {', '.join(parameters)}. Take the key out "
+            "of the preset or the command line that sets it, or choose the option that has it."
         )
 
 
@@ -108,8 +108,8 @@ def complete(config: Config, source: Source) -> Config:
         return config | {"mix": {name: _completed(config, name, source) for name in source.sources}}
     if missing := [section for section in MODEL_SECTIONS if not config.get(section)]:
         raise ValueError(
-            f"{missing[0]}=null: no {missing[0]} is chosen; choose one with {missing[0]}=NAME or modality=NAME, or in "
-            "joint training (modality=joint) add sources with +source@mix.NAME=image."
+            f"{missing[0]}=null: no {missing[0]} is chosen; choose one with {missing[0]}=NAME or "
+            "modality=NAME, or in joint training (modality=joint) add sources with +source@mix.NAME=image."
         )
     filled = dict(config)
     for section in MODEL_SECTIONS:
@@ -271,10 +271,10 @@ def make_trainer(config: Config, output: Path, **known: Any) -> L.Trainer:
     }
     try:
         return make(node, **defaults, **known)
-    except MisconfigurationException as error:
+    except (MisconfigurationException, ImportError) as error:  # no such device, or no package for it
         raise ValueError(
-            f"trainer.accelerator={node['accelerator']} with trainer.devices={node['devices']} does not work here: "
-            f"{error} Choose trainer=auto or trainer=cpu, or change these keys."
+            f"trainer.accelerator={node['accelerator']} with trainer.devices={node['devices']} does not work "
+            f"here: {error} Choose trainer=auto or trainer=cpu, or change these keys."
         ) from error
 
 

@@ -139,8 +139,8 @@ def read_state(file: Path) -> dict[str, Any]:
 def check_strategy(last: Path, trainer: Trainer) -> None:
     """Raise ValueError where the optimizer's state is of another kind than this trainer's strategy reads.
 
-    A file of trainer=fsdp numbers the parameters as the model does, any other as the optimizer's groups do: what
-    one wrote the other would give to the wrong parameters.
+    A file of trainer=fsdp numbers the parameters as the model does, any other as the optimizer's groups do:
+    what one wrote the other would give to the wrong parameters.
     """
     sharding = isinstance(trainer.strategy, ModelParallelStrategy)
     if last.is_dir() and not sharding:
@@ -150,8 +150,8 @@ def check_strategy(last: Path, trainer: Trainer) -> None:
     if sharded_before != sharding and not last.is_dir():
         before, now = ("with", "without") if sharded_before else ("without", "with")
         raise ValueError(
-            f"{last} was saved {before} trainer=fsdp, and the optimizer cannot go on {now} it; set trainer as "
-            "before, or start a new run with another output=DIR and pretrained=RUN."
+            f"{last} was saved {before} trainer=fsdp, and the optimizer cannot go on {now} it; set trainer "
+            "as before, or start a new run with another output=DIR and pretrained=RUN."
         )
 
 

@@ -41,9 +41,9 @@ def check_one_kind(config: Config) -> None:
     chosen = [key for key in ("tokenizer", "data", "task") if config.get(key)]
     if config.get("mix") and chosen:
         raise ValueError(
-            f"the sources of mix ({', '.join(config['mix'])}) are chosen and so is {chosen[0]}, which joint training "
-            "does not read: an experiment for one source does not go with modality=all or joint. Set "
-            "experiment=none and mix.NAME.data, or modality=joint; for a run of one source take mix out."
+            f"the sources of mix ({', '.join(config['mix'])}) are chosen and so is {chosen[0]}, which joint "
+            "training does not read: an experiment for one source does not go with modality=all or joint. "
+            "Set experiment=none and mix.NAME.data, or modality=joint; for a run of one source take mix out."
         )
 
 

@@ -1,9 +1,9 @@
 """What a preset sets of a group reaches another option of that group only where that option has the key.
 
-A preset is a file with `# @package _global_`: a modality, a dialect, an experiment, a debug mode, or the user's
-own. `experiment=clips` sets `augment.hflip` for augment=video, which it chooses; with `augment=none` there is no
-such key, and the preset's must not stay behind. A key that the preset's own option does not have either is a
-mistake in the preset: it stays, and is refused where the object is made.
+A preset is a file with `# @package _global_`: a modality, a dialect, an experiment, a debug mode, or one of
+the user's. `experiment=clips` sets `augment.hflip` for augment=video, which it chooses; `augment=none` has no
+such key, and the preset's key must not stay behind. A key that the preset's own option does not have either is
+a mistake in the preset: it stays, and is refused where the object is made.
 """
 
 import copy
@@ -65,8 +65,8 @@ class PresetLoader(ConfigLoaderImpl):
             group = folder + f"@{group}" * (folder.replace("/", ".") != group)
             chosen = self._chosen.get(group.rpartition("@")[2].replace("/", "."), "null").rpartition("/")[2]
             LEFT_OUT.append(
-                f"{preset.replace('/', '=', 1)} sets {keys} for {group}={name}: left out, as {group}={chosen} "
-                f"does not have {'it' if ',' not in keys else 'them'}"
+                f"{preset.replace('/', '=', 1)} sets {keys} for {group}={name}: left out, as "
+                f"{group}={chosen} does not have {'it' if ',' not in keys else 'them'}"
             )
         return fitting
 
@@ -98,7 +98,7 @@ class _Files:
         self.repo = repo
 
     def option(self, preset: str, place: str, root: str) -> str:
-        """The option, such as augment/video, that a preset was written for; empty if its files do not tell."""
+        """The option, such as augment/video, that a preset was written for; "" if unknown."""
         return self._named(preset, place) or self._named(root, place)
 
     def _named(self, file: str, place: str) -> str:

@@ -1,12 +1,12 @@
 """A run that goes on in its folder: what may have changed since, what then happens, and what is refused.
 
-The config in the checkpoint is compared with the new one before anything is trained. Keys of `FREE` may change
-and take effect; any other change is refused unless `resume_allow` names it.
+The config in the checkpoint is compared with the new one before anything is trained. Keys of `FREE` may
+change and take effect; any other change is refused unless `resume_allow` names it.
 """
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,13 @@ FREE = (
     "data.allow_changed",
     "data.allow_outside_root",
 )
-BATCHES = ("loader.batch_size", "loader.max_tokens", "loader.max_row_tokens", "loader.pack", "trainer.devices")
+BATCHES = (
+    "loader.batch_size",
+    "loader.max_tokens",
+    "loader.max_row_tokens",
+    "loader.pack",
+    "trainer.devices",
+)
 QUIET = ("command", "output", "resume_allow")
 CAUSES = ("seed", "backbone", "block", "data")  # from which other keys are often taken
 BOUND = ("trainer.overfit_batches", "trainer._target_", "optimizer._target_")  # of these, what may not
@@ -81,8 +87,8 @@ def go_on(last: Path | None, complete: Config, task: Learner, data: Any, trainer
     for key, limit in (("max_epochs", trainer.max_epochs), ("max_steps", trainer.max_steps)):
         if limit is not None and 0 <= limit < done[key]:
             raise ValueError(
-                f"trainer.{key}={limit} is less than the {done[key]} that the run in {last.parent.parent} has "
-                "done; raise it."
+                f"trainer.{key}={limit} is less than the {done[key]} that the run in {last.parent.parent} "
+                "has done; raise it."
             )
     optimization = task.optimization
     assert isinstance(optimization, Optimization)
@@ -164,7 +170,11 @@ class _GoOn(L.Callback):
         if trainer.state.fn != TrainerFn.FITTING:
             return
         if self.place.moved:
-            _move(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"], checkpoint, self.place)
+            _move(
+                checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"],
+                checkpoint,
+                self.place,
+            )
         callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
         for callback in callbacks:
             if isinstance(callback, EarlyStopping) and callback.state_key in checkpoint["callbacks"]:
@@ -175,7 +185,7 @@ class _GoOn(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Called by Lightning, after it has restored optimizer and schedule."""
-        fresh = pl_module.configure_optimizers()
+        fresh: Any = pl_module.configure_optimizers()
         [optimizer], scheduler = trainer.optimizers, trainer.lr_scheduler_configs[0].scheduler
         assert isinstance(scheduler, LambdaLR)
         for group, wanted in zip(optimizer.param_groups, fresh["optimizer"].param_groups, strict=True):
@@ -228,7 +238,7 @@ def _is_free(key: str, batches: bool) -> bool:
     return _within(plain, FREE) and not _within(plain, BOUND if batches else BOUND + BATCHES)
 
 
-def _within(key: str, keys: Any) -> bool:
+def _within(key: str, keys: Iterable[str]) -> bool:
     return any(key == one or key.startswith(f"{one}.") for one in keys)
 
 
@@ -237,9 +247,9 @@ def _refusal(refused: Mapping[str, list[Any]], last: Path) -> str:
     others = [name for name in refused if name != key]
     more = f" ({', '.join(others)} changed too)" if others else ""
     return (
-        f"{key}={_shown(new)}, but the interrupted run in {last.parent.parent} has {key}={_shown(old)}{more}. It "
-        f"goes on with its own value: set that, or start a new run with another output=DIR, or accept the change "
-        f"with 'resume_allow=[{','.join(refused)}]'."
+        f"{key}={_shown(new)}, but the interrupted run in {last.parent.parent} has "
+        f"{key}={_shown(old)}{more}. It goes on with its own value: set that, or start a new run with another output=DIR, or accept the "
+        f"change with 'resume_allow=[{','.join(refused)}]'."
     )
 
 
@@ -260,7 +270,7 @@ def _check_weights(last: Path, task: Learner, allowed: list[str]) -> None:
         shapes = [tuple(weights[name].shape) if name in weights else None for weights in (saved, own)]
         if shapes[0] != shapes[1]:
             raise ValueError(
-                f"resume_allow cannot accept {', '.join(allowed)}: {name} has the shape {shapes[0]} in {last} and "
-                f"{shapes[1]} now. Start a new run with another output=DIR, from these weights with pretrained="
-                f"{last.parent.parent}."
+                f"resume_allow cannot accept {', '.join(allowed)}: {name} has the shape {shapes[0]} in "
+                f"{last} and {shapes[1]} now. Start a new run with another output=DIR, from these weights with "
+                f"pretrained={last.parent.parent}."
             )
