@@ -2,8 +2,8 @@
 
 A preset is a file with `# @package _global_`: a modality, a dialect, an experiment, a debug mode, or one of
 the user's. `experiment=clips` sets `augment.hflip` for augment=video, which it chooses; `augment=none` has no
-such key, and the preset's key must not stay behind. A key that the preset's own option does not have either is
-a mistake in the preset: it stays, and is refused where the object is made.
+such key, and the preset's key must not stay behind. A key that the preset's own option does not have either
+is a mistake in the preset: it stays, and is refused where the object is made.
 """
 
 import copy

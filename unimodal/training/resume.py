@@ -247,9 +247,9 @@ def _refusal(refused: Mapping[str, list[Any]], last: Path) -> str:
     others = [name for name in refused if name != key]
     more = f" ({', '.join(others)} changed too)" if others else ""
     return (
-        f"{key}={_shown(new)}, but the interrupted run in {last.parent.parent} has "
-        f"{key}={_shown(old)}{more}. It goes on with its own value: set that, or start a new run with another output=DIR, or accept the "
-        f"change with 'resume_allow=[{','.join(refused)}]'."
+        f"{key}={_shown(new)}, but the interrupted run in {last.parent.parent} has {key}={_shown(old)}"
+        f"{more}. It goes on with its own value: set that, or start a new run with another output=DIR, or "
+        f"accept the change with 'resume_allow=[{','.join(refused)}]'."
     )
 
 
@@ -271,6 +271,6 @@ def _check_weights(last: Path, task: Learner, allowed: list[str]) -> None:
         if shapes[0] != shapes[1]:
             raise ValueError(
                 f"resume_allow cannot accept {', '.join(allowed)}: {name} has the shape {shapes[0]} in "
-                f"{last} and {shapes[1]} now. Start a new run with another output=DIR, from these weights with "
-                f"pretrained={last.parent.parent}."
+                f"{last} and {shapes[1]} now. Start a new run with another output=DIR, from these weights "
+                f"with pretrained={last.parent.parent}."
             )
