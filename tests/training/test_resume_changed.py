@@ -1,6 +1,10 @@
 """An interrupted run that is started again with other settings: each takes effect, or is refused."""
 
+import csv
+import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,11 +102,13 @@ def test_another_batch_size_keeps_the_place_in_data_and_schedule(resume, size, s
     assert _rates(watch) == pytest.approx(_expected(1e-3, 4 * epoch, start))
 
 
+@pytest.mark.slow
 def test_gradient_accumulation_keeps_the_place_in_data_and_schedule(resume):
     watch = resume("trainer.accumulate_grad_batches=2")  # 6 steps an epoch, the last of one batch
     assert _rates(watch) == pytest.approx(_expected(1e-3, 4 * 6, 6 + 2))
 
 
+@pytest.mark.slow
 def test_a_longer_run_and_another_schedule(resume):
     watch = resume("trainer.max_epochs=6", "scheduler=cosine")
     assert len(watch.groups) == 6 * EPOCH - STOP
@@ -115,6 +121,7 @@ def test_a_run_limited_by_its_steps_ends_with_its_schedule(resume):
     assert 0 < _rates(watch)[-1] < 1e-3 / 10
 
 
+@pytest.mark.slow
 def test_a_run_with_another_batch_size_may_be_interrupted_again(interrupted, small_run, monkeypatch):
     changed = (*SETTINGS, "loader.batch_size=8", f"output={interrupted}")
     _interrupt(small_run(*changed), interrupted, monkeypatch, stop=25)
@@ -155,6 +162,17 @@ def test_resume_allow_accepts_a_change(resume, interrupted):
     assert saved["global_step"] == 4 * EPOCH
 
 
+def test_an_accepted_normalisation_is_in_force(small_run, tmp_path, monkeypatch):
+    output, settings = tmp_path / "run", ("debug=none", "data.val_fraction=0.9", "loader.batch_size=32")
+    settings += ("tokenizer.patch_size=16", "trainer.max_epochs=2", "trainer.limit_val_batches=1")
+    _interrupt(small_run(*settings, f"output={output}"), output, monkeypatch, stop=5)
+    changed = ("tokenizer.mean=[0.25,0.5,0.5]", "resume_allow=[tokenizer.mean]", f"output={output}")
+    train(small_run(*settings, *changed), output)
+    saved = torch.load(output / "checkpoints/last.ckpt", weights_only=True)
+    [mean] = [value for name, value in saved["state_dict"].items() if name.endswith(".mean")]
+    assert mean.flatten().tolist() == [0.25, 0.5, 0.5]
+
+
 def test_resume_allow_does_not_accept_weights_that_do_not_fit(resume):
     with pytest.raises(
         ValueError, match=r"resume_allow cannot accept backbone\.dim, tokenizer\.dim: .* shape"
@@ -182,6 +200,7 @@ def test_reordered_class_names_are_refused(small_run, tmp_path, monkeypatch):
         train(small_run(*settings, "data.labels.class_names=[b,a]"), output)
 
 
+@pytest.mark.slow
 def test_another_patience_and_another_way_of_averaging_take_effect(small_run, tmp_path, monkeypatch):
     output = tmp_path / "run"
     first = small_run(*SETTINGS, "callbacks=ema", f"output={output}")
@@ -208,3 +227,72 @@ def test_another_patience_and_another_way_of_averaging_take_effect(small_run, tm
     assert seen["patience"] == 7
     assert all(torch.equal(value, wanted[name]) for name, value in seen["weights"].items())
     assert any(not torch.equal(value, saved["state_dict"][name]) for name, value in seen["weights"].items())
+
+
+JOINT = (
+    "debug=none",
+    "modality=joint",
+    "+source@mix.pads=audio",
+    "+source@mix.tones=audio",
+    "mix.pads.data.train_size=64",
+    "mix.pads.data.val_size=16",
+    "mix.tones.data.train_size=128",
+    "mix.tones.data.val_size=16",
+    "mix.tones.data.seed=1",
+    "loader.batch_size=16",  # 4 + 8 steps an epoch
+    "trainer.max_epochs=2",
+    "optimizer.lr=1e-3",
+)
+
+
+@pytest.mark.slow
+def test_a_joint_run_goes_on_with_other_batches_and_rates(small_run, tmp_path, monkeypatch):
+    output = tmp_path / "run"
+    _interrupt(
+        small_run(*JOINT, f"output={output}"), output, monkeypatch
+    )  # 3 steps of 12 in the second epoch
+    with pytest.raises(ValueError, match=r"mix\.pads\.weight=2\.0, .* has mix\.pads\.weight=1\.0"):
+        train(small_run(*JOINT, f"output={output}", "mix.pads.weight=2.0"), output)
+    changed = ("mix.tones.loader.batch_size=32", "optimizer.lr=1e-4")  # 4 + 4 steps an epoch
+    watch = _run(small_run(*JOINT, f"output={output}", *changed), output, monkeypatch)
+    assert _rates(watch) == pytest.approx(_expected(1e-4, 2 * 8, 8 + 2))
+    assert set(watch.sizes) == {16, 32}
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_with_the_run_of_one_and_shards_with_another_rate(tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/own_stop.py").write_text(
+        "import lightning as L\n\nclass Stop(L.Callback):\n"
+        "    def on_train_batch_end(self, trainer, *args):\n"
+        "        if trainer.global_step == 6:\n            raise RuntimeError('stopped')\n"
+    )
+    settings = ("backbone.dim=32", "backbone.depth=1", "backbone.num_heads=2", "modality=audio", "logger=csv")
+    settings += ("data.train_size=180", "data.val_size=16", "trainer.max_epochs=1", "optimizer.lr=1e-3")
+    settings += ("trainer.precision=32-true", "trainer.accelerator=cpu")
+    stop = ("+callbacks.stop._target_=own_stop.Stop", "+callbacks.last.every_n_train_steps=5")
+    two = ("trainer.devices=2", "loader.batch_size=8")
+    shards = ("trainer=fsdp", *two, "trainer.strategy.save_distributed_checkpoint=true", "output=shards")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def run(*arguments):
+        call = [sys.executable, "-m", "unimodal", "train", "--config-dir", "own", *settings, *arguments]
+        return subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    def rates(folder):  # logged behind each step: those of the next
+        rows = list(csv.DictReader((tmp_path / folder / "metrics.csv").open()))
+        return [float(row["train/lr"]) for row in rows if row.get("train/lr")]
+
+    assert "stopped" in run("trainer=cpu", "loader.batch_size=16", "output=run", *stop).stderr
+    refused = run("trainer=fsdp", *two, "output=run")
+    assert refused.returncode == 1 and "was saved without trainer=fsdp" in refused.stderr
+    done = run("trainer=ddp", *two, "output=run", "trainer.log_every_n_steps=1")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run/metrics.json").read_text())["steps"] == 11
+    assert rates("run")[-6:] == pytest.approx([1e-3, 1e-3, *(1e-3 * left / 4 for left in (3, 2, 1, 0))])
+    assert "stopped" in run(*shards, *stop).stderr
+    refused = run(*shards, "seed=3")
+    assert refused.returncode == 1 and "has seed=0" in refused.stderr
+    done = run(*shards, "optimizer.lr=1e-4", "trainer.log_every_n_steps=1")
+    assert done.returncode == 0, done.stderr
+    assert rates("shards")[-6:] == pytest.approx([1e-4, 1e-4, *(1e-4 * left / 4 for left in (3, 2, 1, 0))])

@@ -14,6 +14,8 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+from torch.nn.modules.batchnorm import _NormBase
 from torch.optim.lr_scheduler import LambdaLR
 
 from unimodal.data.loader import batches_done
@@ -81,7 +83,7 @@ def go_on(last: Path | None, complete: Config, task: Learner, data: Any, trainer
         return
     checkpoints.check_strategy(last, trainer)
     state = checkpoints.read_state(last)
-    _check_config(last, state, complete, task)
+    accepted = _check_config(last, state, complete, task)
     place = _Place.read(state, data, trainer.accumulate_grad_batches)
     done = {"max_epochs": place.epoch, "max_steps": int(state["global_step"])}
     for key, limit in (("max_epochs", trainer.max_epochs), ("max_steps", trainer.max_steps)):
@@ -93,10 +95,12 @@ def go_on(last: Path | None, complete: Config, task: Learner, data: Any, trainer
     optimization = task.optimization
     assert isinstance(optimization, Optimization)
     task.optimization = replace(optimization, num_steps=place.last_step(trainer, done["max_steps"]))
-    trainer.callbacks.append(_GoOn(place))  # type: ignore[attr-defined]  # set by a connector
+    constants = _constants(task) if accepted else {}
+    trainer.callbacks.append(_GoOn(place, constants))  # type: ignore[attr-defined]  # set by a connector
 
 
-def _check_config(last: Path, state: Mapping[str, Any], complete: Config, task: Learner) -> None:
+def _check_config(last: Path, state: Mapping[str, Any], complete: Config, task: Learner) -> list[str]:
+    """Raise ValueError for what may not change; returns the keys that `resume_allow` accepted."""
     saved, allow = state["unimodal"]["config"], complete.get("resume_allow") or []
     changed = {key: values for key, *values in sorted(_differences(saved, complete), key=_causes_first)}
     bound = {key: values for key, values in changed.items() if not _is_free(key, _has_units(state))}
@@ -108,6 +112,14 @@ def _check_config(last: Path, state: Mapping[str, Any], complete: Config, task: 
     for key, (old, new) in changed.items():
         if key not in QUIET and str(old).replace(str(saved["output"]), complete["output"]) != new:
             say(f"resumed with {key}={_shown(new)}, which was {_shown(old)}")
+    return list(bound)
+
+
+def _constants(task: Learner) -> dict[str, Tensor]:
+    """The buffers that follow from the config, such as tokenizer.mean; a checkpoint has those of its own."""
+    counted = [module for module in task.modules() if isinstance(module, _NormBase)]
+    gathered = {id(buffer) for module in counted for buffer in module.buffers()}
+    return {name: buffer.clone() for name, buffer in task.named_buffers() if id(buffer) not in gathered}
 
 
 @dataclass(frozen=True)
@@ -158,10 +170,11 @@ class _GoOn(L.Callback):
 
     Args:
         place: where the run stands.
+        constants: buffers that keep the values of the new config.
     """
 
-    def __init__(self, place: _Place):
-        self.place = place
+    def __init__(self, place: _Place, constants: Mapping[str, Tensor]):
+        self.place, self.constants = place, constants
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -184,7 +197,10 @@ class _GoOn(L.Callback):
             pl_module.load_state_dict(checkpoint["current_model_state"])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Called by Lightning, after it has restored optimizer and schedule."""
+        """Called by Lightning, after it has restored weights, optimizer and schedule."""
+        for name, buffer in pl_module.named_buffers():
+            if name in self.constants:
+                buffer.copy_(self.constants[name])
         fresh: Any = pl_module.configure_optimizers()
         [optimizer], scheduler = trainer.optimizers, trainer.lr_scheduler_configs[0].scheduler
         assert isinstance(scheduler, LambdaLR)
