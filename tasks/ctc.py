@@ -181,6 +181,11 @@ class WholeText:
     def __call__(self, sample: Sample) -> Tensor:
         """Labels int [L]; raises ValueError for a sound as long as the longest that is not cut."""
         audio = self.audio
+        if audio and "audio" not in sample:
+            raise ValueError(
+                f'the samples have no "audio"; they have {", ".join(sample)}. Choose data of sounds with their '
+                "text, such as data=table with columns for both."
+            )
         if audio and len(sample["audio"].samples) >= round(audio.max_seconds * audio.sample_rate):
             raise ValueError(
                 f"the sound of {sample['text']!r} reaches tokenizer.max_seconds={audio.max_seconds:g}, where "

@@ -133,6 +133,10 @@ def typed(monkeypatch, capsys, tmp_path):
             "does not read: an experiment for one source does not go with",
         ),
         (("modality=joint",), "no data is chosen"),
+        (
+            ("modality=audio", "task=ctc", "data=reference_text"),
+            'the samples have no "audio"; they have text',
+        ),
         (("modality=joint", "data=digits"), "tokenizer=null: no tokenizer is chosen"),
         (
             ("task/vocabulary=letters",),

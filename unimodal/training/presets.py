@@ -85,7 +85,7 @@ class PresetLoader(ConfigLoaderImpl):
         for key, value in body.items():
             inner = (*path, key)
             if key in base:
-                if isinstance(value, dict) and (isinstance(base[key], dict) or not path):
+                if isinstance(value, dict) and isinstance(base[key], dict if path else dict | None):
                     yield from self._foreign(value, base[key], inner, group, preset)
             elif other and _has(self._files.keys(written), inner[group.count(".") + 1 :]):
                 yield inner, group
