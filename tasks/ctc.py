@@ -183,8 +183,8 @@ class WholeText:
         audio = self.audio
         if audio and "audio" not in sample:
             raise ValueError(
-                f'the samples have no "audio"; they have {", ".join(sample)}. Choose data of sounds with their '
-                "text, such as data=table with columns for both."
+                f'the samples have no "audio"; they have {", ".join(sample)}. Choose data of sounds with '
+                "their text, such as data=table with columns for both."
             )
         if audio and len(sample["audio"].samples) >= round(audio.max_seconds * audio.sample_rate):
             raise ValueError(
