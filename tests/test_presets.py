@@ -207,9 +207,8 @@ def test_every_experiment_with_every_option_takes_a_step_or_is_refused_in_a_sent
             overrides = (*TINY, f"experiment={experiment}", *data, f"{group}={option}")
             said = _outcome(configure, [one for one in overrides if one != "trainer.accelerator=cpu"])
             steps += not said
-            assert "'_target_'" not in said and "Error" not in said and "\n" not in said, (
-                f"{overrides}: {said}"
-            )
+            raw = [one for one in ("_target_'", "KeyError", "TypeError", "AttributeError") if one in said]
+            assert not raw and "\n" not in said, f"{overrides}: {said}"
             assert not said or len(said.split()) > 6, f"{overrides}: {said}"
     assert steps > 30
 
