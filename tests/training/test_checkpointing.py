@@ -183,6 +183,12 @@ def test_an_unknown_metric_asks_for_its_direction(small_run, tmp_path):
         train(small_run("callbacks.best.monitor=val/oddity"), tmp_path / "run")
 
 
+def test_a_metric_that_is_not_logged_ends_in_a_sentence(small_run, tmp_path):
+    settings = ("callbacks.best.monitor=val/oddity", "callbacks.best.mode=max")
+    with pytest.raises(ValueError, match=r"monitor=val/oddity .*not logged.*val/accuracy"):
+        train(small_run(*settings), tmp_path / "run")
+
+
 def test_final_metrics_are_of_all_samples_whatever_validation_is_limited_to(small_run, configure, tmp_path):
     run = tmp_path / "run"
     settings = ("trainer.max_steps=3", "trainer.limit_val_batches=1", "loader.eval_batch_size=100")

@@ -36,6 +36,7 @@ FREE = (
     "command",
     "compile",
     "resume_allow",
+    "debug",
     "loader.batch_size",
     "loader.eval_batch_size",
     "loader.num_workers",

@@ -90,6 +90,7 @@ def quiet_known_warnings() -> None:
         "number of training batches",
         "sync_dist=True",
         "LeafSpec",
+        "could not find the monitored key",  # without validation there is no best checkpoint
         "overrides the configure_model",  # ours does nothing where weights are averaged
     ):
         warnings.filterwarnings("ignore", f".*{message}.*")

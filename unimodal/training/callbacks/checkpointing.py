@@ -61,9 +61,18 @@ class FinalWeights(L.Callback):
         self.validated_step = trainer.global_step
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Called by Lightning."""
-        if not trainer.sanity_checking:
-            self.validated_step = trainer.global_step
+        """Note that these weights are validated; refuse a monitored metric that validation did not log."""
+        if trainer.sanity_checking:
+            return
+        self.validated_step = trainer.global_step
+        logged = [name for name in trainer.callback_metrics if name.startswith("val/")]
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+        for monitor in (getattr(callback, "monitor", None) or "" for callback in callbacks):
+            if monitor.startswith("val/") and monitor not in logged:
+                raise ValueError(
+                    f"monitor={monitor} of a callback is not logged by this run; set it to one of "
+                    f"{', '.join(logged)}."
+                )
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Validate before ModelCheckpoint saves the last epoch, which may have been cut short."""
