@@ -37,6 +37,7 @@ class Joint(Learner):
             self.register_state_dict_post_hook(_drop_aliases)
             self.register_load_state_dict_pre_hook(_add_aliases)
         self.tasks, self.loss_weights = nn.ModuleDict(tasks), dict(loss_weights)
+        self._source_sums: dict[str, Tensor] = {}  # [2] each: total and count in the micro-batches of a step
 
     @property
     def models(self) -> list[Unimodal]:
@@ -83,11 +84,18 @@ class Joint(Learner):
         totals = torch.stack([output.loss * output.count for output in outputs.values()])
         counts = torch.stack([output.count.detach().float() for output in outputs.values()])
         reduced = self.trainer.strategy.reduce(torch.stack((totals.detach(), counts)), reduce_op="sum")
-        total, count = reduced[0], reduced[1].clamp_min(NOTHING)
-        for place, name in enumerate(outputs):
-            self.log(f"train/{name}/loss", total[place] / count[place])
+        for name, sums in zip(outputs, reduced.unbind(1), strict=True):
+            self._source_sums[name] = self._source_sums[name] + sums if name in self._source_sums else sums
+        count = reduced[1].clamp_min(NOTHING)
         weights = torch.tensor([self.loss_weights[name] for name in outputs], device=self.device)
         return (weights * totals / count).sum() * self.trainer.world_size
+
+    def _close_step(self) -> Tensor:
+        """Log the mean loss of each source in the step too."""
+        for name, (total, count) in self._source_sums.items():
+            self.log(f"train/{name}/loss", total / count.clamp_min(NOTHING))
+        self._source_sums = {}
+        return super()._close_step()
 
     def on_validation_epoch_start(self) -> None:
         """Each task forgets the validation before."""

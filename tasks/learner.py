@@ -107,9 +107,16 @@ class Learner(L.LightningModule):
         if gradient_clip_val:
             norm = get_total_norm(grads)
             norm = scale * (norm.full_tensor() if isinstance(norm, DTensor) else norm)
+            norm = norm / self._loss_scale(optimizer)
             self.log("train/grad_norm", norm)
             scale = scale * (gradient_clip_val / (norm + 1e-6)).clamp_max(1.0)
         torch._foreach_mul_(grads, scale)  # as torch's clip_grads_with_norm_ does
+
+    def _loss_scale(self, optimizer: Any) -> float:
+        """Return what the gradients still have to be divided by: fused optimizers do it in their step."""
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)  # of precision=16-mixed
+        fused = getattr(optimizer, "_step_supports_amp_scaling", False)
+        return scaler.get_scale() if scaler is not None and fused else 1.0
 
     def _close_step(self) -> Tensor:
         """Return what the gradients of this step have to be multiplied by, a scalar."""

@@ -50,7 +50,7 @@ class Mean(OwnDtype):
 
 
 class Sum(OwnDtype):
-    """A sum; NaN where a value was."""
+    """The sum of all values; NaN if one of them is NaN."""
 
     total: Tensor
 
@@ -59,11 +59,11 @@ class Sum(OwnDtype):
         self.add_state("total", torch.zeros((), dtype=widest()), dist_reduce_fx="sum")
 
     def update(self, value: Tensor | float) -> None:
-        """Values of any shape."""
+        """Add values of any shape."""
         self.total += torch.as_tensor(value, device=self.total.device).to(self.total.dtype).sum()
 
     def compute(self) -> Tensor:
-        """Scalar."""
+        """Return the sum, a scalar."""
         return self.total
 
 
@@ -123,7 +123,7 @@ class ClassCounts(OwnDtype):
 
 
 class TagCounts(ClassCounts):
-    """The same of labels and predictions [B, C], of which any number of classes apply to a row."""
+    """Counts of labels and predictions [B, C], where any number of classes applies to a row."""
 
     def update(self, said: Tensor, labels: Tensor) -> None:
         """Which classes apply, bool [B, C]; all rows count."""

@@ -6,11 +6,13 @@ Run as a script by torchrun, this file saves the gradients of two processes.
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.plugins.precision import MixedPrecision
 from torch.utils.data import DataLoader
 
 from unimodal.backbone.transformer import Transformer
@@ -40,6 +42,16 @@ from unimodal.types import IGNORED, Waveform
 
 LENGTHS = (9, 1, 5, 12, 2, 7, 1, 3)  # of the samples, all different in how much there is to learn of them
 SPLITS = [[[0, 1], [2, 3], [4, 5], [6, 7]], [[0, 1, 2], [3], [4, 5, 6, 7]], [[i] for i in range(8)]]
+QUIET = {
+    "accelerator": "cpu",
+    "precision": "32-true",
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "use_distributed_sampler": False,
+    "max_epochs": 1,
+}
 RANKS = ([0, 2, 3, 5], [1, 4, 6, 7])  # long samples here, short ones there
 
 
@@ -148,17 +160,7 @@ def fit(task, batches, **options):
     """The gradients of the steps that Lightning takes over these micro-batches, and what was logged last."""
     steps = []
     task.optimization = lambda task: Recorder(task.parameters(), steps)
-    trainer = L.Trainer(
-        accelerator="cpu",
-        precision="32-true",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        max_epochs=1,
-        **options,
-    )
+    trainer = L.Trainer(**QUIET, **options)
     trainer.fit(task, DataLoader(batches, batch_size=None))
     return steps, trainer.callback_metrics
 
@@ -227,6 +229,35 @@ def test_a_step_without_targets_changes_nothing():
     assert all(g is None or not g.any() for g in gradient)
 
 
+class Scaled(MixedPrecision):
+    """Float32 with the loss scaling of float16."""
+
+    def __init__(self):
+        super().__init__("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=1024.0))
+
+    def forward_context(self):
+        return nullcontext()
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_clipping_does_not_depend_on_the_scale_of_the_loss(fused):
+    name, norms = "language modeling", []
+    batch = collate(examples(name, make(name)))
+    for plugins in ([], [Scaled()]):
+        task = make(name)
+        task.optimization = lambda task: torch.optim.AdamW(task.parameters(), lr=0.0, fused=fused)
+        trainer = L.Trainer(
+            **{**QUIET, "precision": None} if plugins else QUIET, plugins=plugins, gradient_clip_val=0.01
+        )
+        trainer.fit(task, DataLoader([batch], batch_size=None))
+        moments = [state["exp_avg"] for state in trainer.optimizers[0].state.values()]
+        norm = float(trainer.callback_metrics["train/grad_norm"])
+        norms.append((norm, torch.cat([moment.flatten() for moment in moments])))
+    (norm, moment), (scaled_norm, scaled_moment) = norms
+    assert scaled_norm == pytest.approx(norm, rel=1e-4)
+    torch.testing.assert_close(scaled_moment, moment, atol=1e-7, rtol=1e-4)
+
+
 def joint():
     torch.manual_seed(0)
     backbone = Transformer(32, 2, 4)
@@ -257,6 +288,14 @@ def test_joint_training_weighs_the_mean_loss_of_each_source():
     loss.backward()
     assert_same([p.grad for p in learner.parameters()], gradient)
     assert logged["train/loss"] == pytest.approx(loss.item(), rel=1e-5)
+
+
+def test_the_loss_of_a_source_is_that_of_all_its_micro_batches():
+    every = joint_examples()["photos"]
+    parts = [{"photos": collate(every[:2])}, {"photos": collate(every[2:])}]
+    _, logged = fit(joint(), parts, accumulate_grad_batches=2)
+    whole = joint()({"photos": collate(every)})["photos"].loss
+    assert logged["train/photos/loss"] == pytest.approx(whole.item(), rel=1e-5)
 
 
 @pytest.mark.slow

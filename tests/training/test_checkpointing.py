@@ -98,9 +98,46 @@ def test_a_run_whose_callbacks_do_not_save_the_final_weights_leaves_them(small_r
 
 def test_early_stopping_with_rare_validation_keeps_what_it_stopped_at(small_run, tmp_path):
     run = tmp_path / "run"
-    settings = ("callbacks=early_stopping", "callbacks.early_stopping.patience=0", "optimizer.lr=0.0")
-    figures = train(small_run(*LONG, *settings, "trainer.check_val_every_n_epoch=1"), run)
-    assert figures["steps"] == step_of(run, "last") < 3 * STEPS
+    settings = ("callbacks=early_stopping", "callbacks.early_stopping.patience=1", "optimizer.lr=0.0")
+    watched = (
+        "callbacks.early_stopping.monitor=train/loss",
+        "callbacks.early_stopping.mode=max",
+        "+callbacks.early_stopping.check_on_train_epoch_end=true",
+        "+callbacks.early_stopping.stopping_threshold=0.0",  # stops at the end of the first epoch
+    )
+    figures = train(small_run(*LONG, *settings, *watched, "trainer.check_val_every_n_epoch=2"), run)
+    assert figures["steps"] == step_of(run, "last") == max(table(run)) == STEPS
+    assert table(run)[STEPS]["epoch"] == "0"
+
+
+def test_a_stop_that_min_epochs_forbids_adds_no_validation(small_run, tmp_path, monkeypatch):
+    config = small_run(*LONG, "trainer.check_val_every_n_epoch=2", "trainer.min_epochs=2")
+    config["callbacks"]["enough"] = {"_target_": "run_enough.Enough", "step": 3}
+    monkeypatch.setitem(sys.modules, "run_enough", SimpleNamespace(Enough=Enough))
+    train(config, tmp_path / "run")
+    assert list(table(tmp_path / "run")) == [2 * STEPS]
+
+
+def test_weights_that_were_not_validated_are_not_saved_as_best(small_run, tmp_path):
+    """The loss falls, so that by mode=max the first validation has the best loss."""
+    worst = (*LONG, "callbacks.best.monitor=val/loss", "callbacks.best.mode=max", "trainer.max_epochs=4")
+    one, two = tmp_path / "one", tmp_path / "two"
+    settings = ("+callbacks.best.save_on_train_epoch_end=true", "trainer.check_val_every_n_epoch=2")
+    train(small_run(*worst, *settings, f"output={one}"), one)
+    assert step_of(one, "best") == min(table(one)) == 2 * STEPS
+    train(small_run(*worst, "+callbacks.best.every_n_train_steps=3", f"output={two}"), two)
+    assert not (two / "checkpoints/best.ckpt").exists()  # no validation came after a third step
+    assert step_of(two, "last") == 4 * STEPS
+
+
+def test_a_run_without_a_validation_split_ends_with_its_weights(small_run, tmp_path):
+    rows = "".join(f"word {i},{'ab'[i % 2]},train\n" for i in range(64))
+    (tmp_path / "rows.csv").write_text("text,label,split\n" + rows)
+    settings = ("modality=text", "data=table", f"data.path={tmp_path / 'rows.csv'}", "task=classification")
+    settings += ("data.val_fraction=null", "trainer.limit_val_batches=0", "tokenizer=text_byte")
+    figures = train(small_run(*settings, "tokenizer.max_len=16"), tmp_path / "run")
+    assert figures["steps"] == step_of(tmp_path / "run", "last") == 4
+    assert not [name for name in figures if name.startswith("val/")]
 
 
 class Fake(SimpleNamespace):
@@ -109,7 +146,7 @@ class Fake(SimpleNamespace):
     def __init__(self, **metrics):
         metrics = {name.replace("_", "/"): torch.tensor(value) for name, value in metrics.items()}
         strategy = SimpleNamespace(reduce_boolean_decision=bool)
-        super().__init__(callback_metrics=metrics, strategy=strategy)
+        super().__init__(callback_metrics=metrics, strategy=strategy, global_step=0)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +164,7 @@ class Fake(SimpleNamespace):
 )
 def test_among_equal_metrics_the_lower_loss_wins_then_the_later(mode, history, best):
     callback, kept = BestCheckpoint(monitor="val/metric", mode=mode), None
+    callback.validated_step = 0
     for step, (metric, loss) in enumerate(history):
         trainer = Fake(val_metric=metric, val_loss=loss)
         current = torch.tensor(metric)
@@ -138,14 +176,36 @@ def test_among_equal_metrics_the_lower_loss_wins_then_the_later(mode, history, b
     assert kept == best
 
 
-def test_of_equal_weights_the_later_are_kept_and_a_resumed_run_knows_the_best_loss(small_run, tmp_path):
+def test_of_equal_weights_the_later_are_kept_also_by_a_resumed_run(small_run, tmp_path):
     run = tmp_path / "run"
-    train(small_run(*LONG, "optimizer.lr=0", "trainer.max_epochs=2"), run)
+    settings = (*LONG, "optimizer.lr=0")
+    train(small_run(*settings, "trainer.max_epochs=2"), run)
     [loss] = {row["val/loss"] for row in table(run).values()}
     assert step_of(run, "best") == 2 * STEPS
-    saved = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["callbacks"]
-    [state] = [state for key, state in saved.items() if key.startswith("BestCheckpoint")]
+    (run / "metrics.json").unlink()  # as if it had been interrupted
+    last = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    [state] = [one for one in last["callbacks"].values() if "best_loss" in one]
     assert state["best_loss"] == pytest.approx(float(loss))
+    state["best_loss"] = 0.0  # lower than any loss to come, so that no tie is won
+    torch.save(last, run / "checkpoints/last.ckpt")
+    train(small_run(*settings, "trainer.max_epochs=3"), run)
+    assert (step_of(run, "last"), step_of(run, "best")) == (3 * STEPS, 2 * STEPS)
+
+
+def test_a_callback_without_a_mode_keeps_its_own_metric(small_run, monkeypatch):
+    from unimodal.training import build
+
+    class Watch(L.Callback):
+        def __init__(self, monitor):
+            self.monitor = monitor
+
+    monkeypatch.setitem(sys.modules, "run_watch", SimpleNamespace(Watch=Watch))
+    config = small_run()
+    task = build.make_learner(build.complete(config, build.make_source(config)))
+    for monitor in ("train/lr", "val/loss", ["val/loss", "val/accuracy"]):
+        config["callbacks"] = {"watch": {"_target_": "run_watch.Watch", "monitor": monitor}}
+        [callback] = build.make_callbacks(config, task)
+        assert callback.monitor == monitor
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -244,9 +245,10 @@ def make_callbacks(config: Config, task: Learner) -> list[L.Callback]:
 
 def _monitoring(name: str, node: Config, default: str, modes: Mapping[str, str]) -> Config:
     """Return a callback's node with the metric that it monitors, and which direction of it is better."""
-    if node.get("monitor") is None:
-        return node
-    monitor = default if node["monitor"] == "???" else node["monitor"]
+    monitor = default if node.get("monitor") == "???" else node.get("monitor")
+    takes_mode = "mode" in node or "mode" in signature(get_object(str(node["_target_"]))).parameters
+    if not isinstance(monitor, str) or not takes_mode:
+        return {**node, "monitor": monitor} if "monitor" in node else node
     mode = modes.get(monitor) if node.get("mode") in (None, "???") else node["mode"]
     if mode is None:
         raise ValueError(
@@ -262,6 +264,11 @@ def make_trainer(config: Config, output: Path, **known: Any) -> L.Trainer:
     if node["precision"] == "auto":
         node["precision"] = best_precision(node["accelerator"])
     node["strategy"] = _strategy(node, bool(config.get("mix") or config.get("beside")))
+    if node.get("gradient_clip_algorithm") not in (None, "norm"):
+        raise ValueError(
+            f"trainer.gradient_clip_algorithm={node['gradient_clip_algorithm']} is not supported; gradients "
+            "are clipped by their norm, at trainer.gradient_clip_val."
+        )
     if not node.get("max_epochs") and node["max_steps"] < 0 and not node.get("max_time"):
         raise ValueError("the run would never end; set trainer.max_epochs or trainer.max_steps.")
     defaults = {
@@ -281,6 +288,11 @@ def make_trainer(config: Config, output: Path, **known: Any) -> L.Trainer:
 def _strategy(node: Config, parts_rest: bool) -> Any:
     """DDP waits for every gradient unless it is told that a step may leave some parts of the model alone."""
     strategy = node["strategy"]
+    if str(strategy).startswith(("fsdp", "deepspeed")):
+        raise ValueError(
+            f"trainer.strategy={strategy} keeps gradients where the loss of a step cannot be divided by its "
+            "number of targets; trainer=fsdp shards parameters, gradients and optimizer state (FSDP2)."
+        )
     if strategy == "auto" and node["devices"] != 1 and parts_rest:
         strategy = "ddp"
     return "ddp_find_unused_parameters_true" if strategy == "ddp" and parts_rest else strategy

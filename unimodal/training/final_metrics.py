@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from unimodal.data.datamodule import DataModule
 from unimodal.data.joint_datamodule import JointDataModule
 from unimodal.tasks.learner import Learner
 from unimodal.training import checkpoints
 from unimodal.training.build import Config
-from unimodal.training.callbacks.checkpointing import BestCheckpoint
 from unimodal.training.callbacks.throughput import Throughput
 
 Data = DataModule | JointDataModule
@@ -30,12 +30,15 @@ def final_metrics(
     if not debug:
         trainer.limit_val_batches = 1.0
     best = output / checkpoints.BEST
-    metrics = _validate(trainer, task, datamodule, "val", best if best.exists() else None)
-    if "test" in datamodule.source.split_names:
-        metrics |= _validate(trainer, task, datamodule, "test")
+    checkpoint = best if trainer.strategy.broadcast(best.exists()) else None
+    metrics: dict[str, Any] = {}
+    for split in (split for split in ("val", "test") if split in datamodule.source.split_names):
+        metrics |= _validate(trainer, task, datamodule, split, checkpoint)
+        checkpoint = None  # the weights are loaded
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
     rates = next((c.rates(trainer.world_size) for c in callbacks if isinstance(c, Throughput)), {})
-    metrics["monitor"] = next((c.monitor for c in callbacks if isinstance(c, BestCheckpoint)), task.monitor)
+    monitors = [c.monitor for c in callbacks if isinstance(c, ModelCheckpoint) and c.monitor]
+    metrics["monitor"] = next(iter(monitors), task.monitor)
     metrics |= {"debug": debug} if debug else {}
     return (
         metrics | {name: round(rate, 1) for name, rate in rates.items()} | {"steps": steps, "epochs": epochs}
@@ -61,7 +64,7 @@ def _validate(
 def named(validated: list[Mapping[str, float]], split: str) -> dict[str, Any]:
     """Return what Lightning's `validate` gave by the name of the split; numbers of samples are int."""
     return {
-        name.replace("val/", f"{split}/", 1): int(value) if name.endswith("num_samples") else value
+        name.replace("val/", f"{split}/", 1): int(value) if "/num_" in name else value
         for result in validated
         for name, value in result.items()
     }

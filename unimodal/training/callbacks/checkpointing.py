@@ -14,13 +14,27 @@ class BestCheckpoint(ModelCheckpoint):
     """Lightning's ModelCheckpoint with a rule for ties: the lower `val/loss` wins, then the later weights.
 
     A small validation split gives few different accuracies. Lightning keeps the first of equal ones, whose
-    loss may be far from the lowest. The rule applies to `save_top_k=1`.
+    loss may be far from the lowest. The rule applies to `save_top_k=1`. A validation metric is of the weights
+    that were validated: other weights, such as those of `every_n_train_steps`, are not saved under it.
     """
 
     best_loss: float = float("inf")
+    validated_step: int = -1
+
+    @property
+    def state_key(self) -> str:
+        """Lightning's key for this state in a checkpoint, as that of ModelCheckpoint."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Note which weights the logged metrics are of; called by Lightning."""
+        self.validated_step = trainer.global_step
+        super().on_validation_end(trainer, pl_module)
 
     def check_monitor_top_k(self, trainer: L.Trainer, current: Tensor | None = None) -> bool:
         """Return whether these weights take the place of the best ones so far; called by Lightning."""
+        if str(self.monitor).startswith("val/") and self.validated_step != trainer.global_step:
+            return False
         better = super().check_monitor_top_k(trainer, current)
         if current is None or self.save_top_k != 1:
             return better
@@ -34,20 +48,20 @@ class BestCheckpoint(ModelCheckpoint):
         return better
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run compares with."""
+        """Return Lightning's state and `best_loss`."""
         return super().state_dict() | {"best_loss": self.best_loss}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it back."""
+        """Restore Lightning's state and `best_loss`."""
         super().load_state_dict(state_dict)
-        self.best_loss = state_dict["best_loss"]
+        self.best_loss = state_dict.get("best_loss", float("inf"))  # an old checkpoint has none
 
 
 class FinalWeights(L.Callback):
     """Validates and saves the weights that training ends with, where nothing else has done so.
 
-    Without this, steps after the last validation count for nothing: their weights are not compared, and with
-    `trainer.check_val_every_n_epoch` they are not even saved. Belongs behind the other callbacks.
+    Without this, the weights after the last validation are not compared with the best ones, and with
+    `trainer.check_val_every_n_epoch` they are not even saved. Must come after callbacks that stop training.
 
     Args:
         path: where the weights go if no checkpoint callback without `monitor` has saved them.
@@ -81,7 +95,10 @@ class FinalWeights(L.Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Validate where a callback has stopped training after `on_train_epoch_end`; save."""
+        epochs = trainer.fit_loop.epoch_progress.current
+        epochs.completed -= 1  # Lightning has counted the epoch, which this validation belongs to
         self._validate(trainer)
+        epochs.completed += 1
         always = [c for c in trainer.checkpoint_callbacks if getattr(c, "monitor", None) is None]
         saved = [getattr(callback, "_last_global_step_saved", -1) for callback in always]
         if trainer.global_step not in saved and not trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -103,4 +120,4 @@ def _ends(trainer: L.Trainer) -> bool:
     max_steps, max_epochs = trainer.max_steps, trainer.max_epochs
     out_of_steps = max_steps != -1 and trainer.global_step >= max_steps
     out_of_epochs = max_epochs not in (None, -1) and trainer.current_epoch + 1 >= max_epochs
-    return out_of_steps or out_of_epochs or trainer.should_stop
+    return out_of_steps or out_of_epochs or (trainer.should_stop and trainer.fit_loop._can_stop_early)
