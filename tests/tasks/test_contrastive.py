@@ -195,11 +195,12 @@ found = []
 for task, batch in torch.load(f"{folder}/given.pt", weights_only=False):
     part = {key: value[7 * rank : 7 + 5 * rank] for key, value in batch.items()}  # 7 and 5 pairs
     learner = DistributedDataParallel(task)  # kept until the backward pass is done
-    loss = learner(part).loss
-    loss.backward()
+    output = learner(part)
+    total = output.loss * output.count  # as Learner.step_loss: sums, divided by the count of all processes
+    total.backward()
     task.count(part)
     gradients = {name: p.grad for name, p in task.named_parameters()}
-    found.append((loss.detach(), gradients, task.figures()))
+    found.append((total.detach(), output.count, gradients, task.figures()))
 torch.save(found, f"{folder}/{rank}.pt")
 """
 
@@ -219,13 +220,15 @@ def test_two_processes_learn_and_count_as_one(make, tmp_path):
     ranks = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     for task, first, second in zip(tasks, *ranks, strict=True):
         loss, wanted = gradients(task, batch)
-        assert torch.allclose((first[0] + second[0]) / 2, loss, atol=1e-6)
+        count = first[1] + second[1]
+        assert torch.allclose((first[0] + second[0]) / count, loss, atol=1e-6)
         task.count(batch)
         for name, gradient in wanted.items():
-            assert torch.allclose(first[1][name], gradient, atol=1e-6), name
-            assert torch.equal(first[1][name], second[1][name]), name
+            mean = first[2][name] * 2 / count  # DDP has taken the mean of two processes
+            assert torch.allclose(mean, gradient, atol=1e-6), name
+            assert torch.equal(first[2][name], second[2][name]), name
         for name, value in task.figures().items():
-            assert torch.allclose(first[2][name], value, atol=1e-5), name
+            assert torch.allclose(first[3][name], value, atol=1e-5), name
 
 
 def table_of(folder, num=40):
