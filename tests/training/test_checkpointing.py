@@ -192,6 +192,34 @@ def test_of_equal_weights_the_later_are_kept_also_by_a_resumed_run(small_run, tm
     assert (step_of(run, "last"), step_of(run, "best")) == (3 * STEPS, 2 * STEPS)
 
 
+def gone_on(small_run, run, *settings):
+    """Go on with a run of two epochs so that its weights get worse."""
+    (run / "metrics.json").unlink(missing_ok=True)  # as if it had been interrupted
+    worse = ("optimizer.lr=30", "trainer.gradient_clip_val=null", "trainer.max_epochs=3")
+    return train(small_run(*LONG, *worse, f"output={run}", *settings), run)
+
+
+def test_a_run_folder_that_has_moved_keeps_its_best_checkpoint(small_run, tmp_path):
+    first, moved = tmp_path / "run", tmp_path / "elsewhere" / "run"
+    figures = train(small_run(*LONG, "trainer.max_epochs=2"), first)
+    moved.parent.mkdir()
+    first.rename(moved)
+    assert gone_on(small_run, moved)["val/accuracy"] == figures["val/accuracy"]
+    assert step_of(moved, "best") == 2 * STEPS
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [("callbacks.best.monitor=val/loss",), ("task.label_smoothing=0.3", "resume_allow=[task]")],
+)
+def test_a_best_checkpoint_that_no_longer_compares_is_kept_beside(small_run, tmp_path, settings, capsys):
+    run = tmp_path / "run"
+    train(small_run(*LONG, "trainer.max_epochs=2"), run)
+    gone_on(small_run, run, *settings)
+    assert (step_of(run, "best-before"), step_of(run, "best")) == (2 * STEPS, 3 * STEPS)
+    assert "best.ckpt starts anew" in capsys.readouterr().out
+
+
 def test_a_callback_without_a_mode_keeps_its_own_metric(small_run, monkeypatch):
     from unimodal.training import build
 
@@ -239,8 +267,8 @@ def test_early_stopping_on_the_loss_stops_when_it_rises(small_run):
 
 
 def test_an_unknown_metric_asks_for_its_direction(small_run, tmp_path):
-    with pytest.raises(ValueError, match=r"monitor=val/oddity .*val/accuracy.*set callbacks\.best\.mode"):
-        train(small_run("callbacks.best.monitor=val/oddity"), tmp_path / "run")
+    with pytest.raises(ValueError, match=r"monitor=val/los .*val/accuracy.*did you mean val/loss.*mode"):
+        train(small_run("callbacks.best.monitor=val/los"), tmp_path / "run")
 
 
 def test_a_metric_that_is_not_logged_ends_in_a_sentence(small_run, tmp_path):

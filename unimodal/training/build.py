@@ -20,6 +20,7 @@ from unimodal.data.joint_datamodule import JointDataModule
 from unimodal.data.sources.base import Source
 from unimodal.data.sources.joint import JointSource
 from unimodal.model import Unimodal
+from unimodal.suggestions import nearest
 from unimodal.tasks.base import Task
 from unimodal.tasks.joint import Joint
 from unimodal.tasks.learner import Learner
@@ -252,8 +253,9 @@ def _monitoring(name: str, node: Config, default: str, modes: Mapping[str, str])
     mode = modes.get(monitor) if node.get("mode") in (None, "???") else node["mode"]
     if mode is None:
         raise ValueError(
-            f"callbacks.{name}.monitor={monitor} is none of the metrics of this run ({', '.join(modes)}), so "
-            f"which of two values is better is unknown; set callbacks.{name}.mode to min or max."
+            f"callbacks.{name}.monitor={monitor} is none of the metrics of this task ({', '.join(modes)})"
+            f"{nearest(monitor, modes) or '.'} For a metric of your own, set callbacks.{name}.mode to min "
+            "or max."
         )
     return {**node, "monitor": monitor, "mode": mode}
 

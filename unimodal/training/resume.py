@@ -6,7 +6,7 @@ change and take effect; any other change is refused unless `resume_allow` names 
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from unimodal.data.loader import batches_done
 from unimodal.tasks.learner import Learner
 from unimodal.training import checkpoints
+from unimodal.training.callbacks.checkpointing import BestCheckpoint
+from unimodal.training.config_differences import differences, shown
 from unimodal.training.console import say
 from unimodal.training.optimization import Optimization
 
@@ -61,8 +63,6 @@ QUIET = ("command", "output", "resume_allow")
 CAUSES = ("seed", "backbone", "block", "data")  # from which other keys are often taken
 BOUND = ("trainer.overfit_batches", "trainer._target_", "optimizer._target_")  # of these, what may not
 SOURCE = re.compile(r"mix\.[^.]+\.(loader|data)\.")
-MISSING = object()
-SHOWN = 60  # characters of a value in a message
 PROGRESS = ("ready", "started", "processed", "completed")
 
 
@@ -84,7 +84,7 @@ def go_on(last: Path | None, complete: Config, task: Learner, data: Any, trainer
         return
     checkpoints.check_strategy(last, trainer)
     state = checkpoints.read_state(last)
-    accepted = _check_config(last, state, complete, task)
+    changed, accepted = _check_config(last, state, complete, task)
     place = _Place.read(state, data, trainer.accumulate_grad_batches)
     done = {"max_epochs": place.epoch, "max_steps": int(state["global_step"])}
     for key, limit in (("max_epochs", trainer.max_epochs), ("max_steps", trainer.max_steps)):
@@ -93,27 +93,34 @@ def go_on(last: Path | None, complete: Config, task: Learner, data: Any, trainer
                 f"trainer.{key}={limit} is less than the {done[key]} that the run in {last.parent.parent} "
                 "has done; raise it."
             )
+    for line in changed:
+        say(line)
     optimization = task.optimization
     assert isinstance(optimization, Optimization)
     task.optimization = replace(optimization, num_steps=place.last_step(trainer, done["max_steps"]))
     constants = _constants(task) if accepted else {}
-    trainer.callbacks.append(_GoOn(place, constants))  # type: ignore[attr-defined]  # set by a connector
+    trainer.callbacks.append(_GoOn(place, constants, bool(accepted)))  # type: ignore[attr-defined]  # set by a connector
 
 
-def _check_config(last: Path, state: Mapping[str, Any], complete: Config, task: Learner) -> list[str]:
-    """Raise ValueError for what may not change; returns the keys that `resume_allow` accepted."""
+def _check_config(
+    last: Path, state: Mapping[str, Any], complete: Config, task: Learner
+) -> tuple[list[str], list[str]]:
+    """Raise ValueError for what may not change; return lines on what changed, and keys of `resume_allow`."""
     saved, allow = state["unimodal"]["config"], complete.get("resume_allow") or []
-    changed = {key: values for key, *values in sorted(_differences(saved, complete), key=_causes_first)}
+    causes_first = sorted(differences(saved, complete), key=lambda found: not _within(found[0], CAUSES))
+    changed = {key: values for key, *values in causes_first}
     bound = {key: values for key, values in changed.items() if not _is_free(key, _has_units(state))}
     refused = {key: values for key, values in bound.items() if not _within(key, allow)}
     if refused:
-        raise ValueError(_refusal(refused, last))
+        raise ValueError(_refusal(refused, last, allow))
     if bound:
         _check_weights(last, task, list(bound))
-    for key, (old, new) in changed.items():
-        if key not in QUIET and str(old).replace(str(saved["output"]), complete["output"]) != new:
-            say(f"resumed with {key}={_shown(new)}, which was {_shown(old)}")
-    return list(bound)
+    lines = [
+        f"resumed with {key}={shown(new)}, which was {shown(old)}"
+        for key, (old, new) in changed.items()
+        if key not in QUIET and str(old).replace(str(saved["output"]), complete["output"]) != new
+    ]
+    return lines, list(bound)
 
 
 def _constants(task: Learner) -> dict[str, Tensor]:
@@ -172,10 +179,11 @@ class _GoOn(L.Callback):
     Args:
         place: where the run stands.
         constants: buffers that keep the values of the new config.
+        anew: metrics do not compare with those of the old config.
     """
 
-    def __init__(self, place: _Place, constants: Mapping[str, Tensor]):
-        self.place, self.constants = place, constants
+    def __init__(self, place: _Place, constants: Mapping[str, Tensor], anew: bool):
+        self.place, self.constants, self.anew = place, constants, anew
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -193,6 +201,11 @@ class _GoOn(L.Callback):
         for callback in callbacks:
             if isinstance(callback, EarlyStopping) and callback.state_key in checkpoint["callbacks"]:
                 checkpoint["callbacks"][callback.state_key]["patience"] = callback.patience
+        for callback in (one for one in callbacks if isinstance(one, BestCheckpoint)):
+            if self.anew or callback.state_key not in checkpoint["callbacks"]:  # or by another metric
+                checkpoint["callbacks"].pop(callback.state_key, None)
+                if trainer.is_global_zero:
+                    callback.set_aside()
         averaged = any(isinstance(callback, WeightAveraging) for callback in callbacks)
         if "current_model_state" in checkpoint and not averaged:  # state_dict is the average
             pl_module.load_state_dict(checkpoint["current_model_state"])
@@ -227,24 +240,6 @@ def _move(current: dict[str, int], checkpoint: Mapping[str, Any], place: _Place)
         current[key] += shift
 
 
-def _differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Key, old and new value of all leaves that differ; a key that is missing has the value MISSING."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in dict.fromkeys([*old, *new]):
-            inner = f"{path}.{key}" if path else str(key)
-            yield from _differences(old.get(key, MISSING), new.get(key, MISSING), inner)
-    elif _listed(old) != _listed(new):
-        yield path, old, new
-
-
-def _listed(value: Any) -> Any:
-    return [_listed(one) for one in value] if isinstance(value, list | tuple) else value
-
-
-def _causes_first(difference: tuple[str, Any, Any]) -> bool:
-    return not _within(difference[0], CAUSES)
-
-
 def _has_units(state: Mapping[str, Any]) -> bool:
     """Whether the loader's state tells what a batch was; before version 0.11 it did not."""
     return any("length" in (state.get(name) or {}) for name in ("DataModule", "JointDataModule"))
@@ -259,24 +254,15 @@ def _within(key: str, keys: Iterable[str]) -> bool:
     return any(key == one or key.startswith(f"{one}.") for one in keys)
 
 
-def _refusal(refused: Mapping[str, list[Any]], last: Path) -> str:
+def _refusal(refused: Mapping[str, list[Any]], last: Path, allow: Iterable[str]) -> str:
     key, (old, new) = next(iter(refused.items()))
     others = [name for name in refused if name != key]
     more = f" ({', '.join(others)} changed too)" if others else ""
     return (
-        f"{key}={_shown(new)}, but the interrupted run in {last.parent.parent} has {key}={_shown(old)}"
-        f"{more}. It goes on with its own value: set that, or start a new run with another output=DIR, or "
-        f"accept the change with 'resume_allow=[{','.join(refused)}]'."
+        f"{key}={shown(new)}, but the interrupted run in {last.parent.parent} has {key}={shown(old)}"
+        f"{more}. Set {key} as it was to go on, start a new run with another output=DIR, or accept the "
+        f"change with 'resume_allow=[{','.join([*allow, *refused])}]'."
     )
-
-
-def _shown(value: Any) -> str:
-    if value is MISSING:
-        return "(not set)"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    text = f"[{', '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 def _check_weights(last: Path, task: Learner, allowed: list[str]) -> None:

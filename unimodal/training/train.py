@@ -62,6 +62,9 @@ def train(config: build.Config, output: Path, config_dirs: Iterable[Path] = ()) 
     say(f"training {_what(config)} into {output}" + (f", resumed from {last.name}" if last else ""))
     _resume_metrics(trainer, last)
     trainer.fit(task, datamodule=datamodule, ckpt_path=last, weights_only=True)
+    for stopping in trainer.early_stopping_callbacks:
+        if stopping.stopped_epoch:
+            say(f"stopped early: {stopping.monitor} has not improved for {stopping.patience} validations")
     figures = final_metrics(config, trainer, task, datamodule, output)
     figures |= {"parameters": build.num_parameters(task), "seconds": round(time.monotonic() - start, 1)}
     if trainer.is_global_zero:
@@ -77,7 +80,10 @@ def resumable(output: Path) -> Path | None:
         ValueError: if the run there is finished.
     """
     if (output / "metrics.json").exists():
-        raise ValueError(f"{output} holds a finished run; choose another output=DIR, or remove it.")
+        raise ValueError(
+            f"{output} holds a finished run; choose another output=DIR, from its weights with "
+            f"pretrained={output}, or remove it."
+        )
     last = output / checkpoints.LAST
     return last if last.exists() else None
 
@@ -91,6 +97,7 @@ def quiet_known_warnings() -> None:
         "sync_dist=True",
         "LeafSpec",
         "could not find the monitored key",  # without validation there is no best checkpoint
+        "exists and is not empty",  # of a run that goes on
         "overrides the configure_model",  # ours does nothing where weights are averaged
     ):
         warnings.filterwarnings("ignore", f".*{message}.*")

@@ -1,11 +1,14 @@
 """Which weights a run keeps: the best by metric, then loss, then step; the final ones always compete."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
+
+from unimodal.training.console import say
 
 LOSS = "val/loss"
 
@@ -52,9 +55,26 @@ class BestCheckpoint(ModelCheckpoint):
         return super().state_dict() | {"best_loss": self.best_loss}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore Lightning's state and `best_loss`."""
-        super().load_state_dict(state_dict)
+        """Restore Lightning's state and `best_loss`, also where the run folder has moved since."""
+        old, new = str(state_dict.get("dirpath")), str(self.dirpath)
+        moved = {key: _moved(value, old, new) for key, value in state_dict.items()}
+        super().load_state_dict(moved)
         self.best_loss = state_dict.get("best_loss", float("inf"))  # an old checkpoint has none
+
+    def set_aside(self) -> None:
+        """Keep the best checkpoint so far under another name, because what comes does not compare with it."""
+        path = Path(str(self.dirpath)) / f"{self.filename}{self.FILE_EXTENSION}"
+        if path.exists():
+            before = path.with_stem(f"{path.stem}-before")
+            path.replace(before)
+            say(f"{path.name} starts anew, by {self.monitor}; the one before is {before.name}")
+
+
+def _moved(value: Any, old: str, new: str) -> Any:
+    """Return a part of the state whose paths in the folder `old` are in the folder `new`."""
+    if isinstance(value, Mapping):
+        return {_moved(key, old, new): inner for key, inner in value.items()}
+    return new + value[len(old) :] if isinstance(value, str) and value.startswith(old) else value
 
 
 class FinalWeights(L.Callback):
@@ -79,13 +99,16 @@ class FinalWeights(L.Callback):
         if trainer.sanity_checking:
             return
         self.validated_step = trainer.global_step
-        logged = [name for name in trainer.callback_metrics if name.startswith("val/")]
+        logged = [
+            name for name in trainer.callback_metrics if name.startswith("val/") and "/num_" not in name
+        ]
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
-        for monitor in (getattr(callback, "monitor", None) or "" for callback in callbacks):
-            if monitor.startswith("val/") and monitor not in logged:
+        for callback in callbacks:
+            monitor = getattr(callback, "monitor", None)
+            if isinstance(monitor, str) and monitor.startswith("val/") and monitor not in logged:
                 raise ValueError(
-                    f"monitor={monitor} of a callback is not logged by this run; set it to one of "
-                    f"{', '.join(logged)}."
+                    f"monitor={monitor} of {type(callback).__name__} is not logged by this run; set it to "
+                    f"one of {', '.join(logged)}."
                 )
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

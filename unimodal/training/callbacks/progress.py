@@ -26,7 +26,8 @@ class ProgressLines(L.Callback):
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         figures = "  ".join(f"{name} {value}" for name, value in shown_figures(trainer).items())
-        say(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  step {trainer.global_step}  {figures}")
+        step = str(trainer.global_step) + f"/{trainer.max_steps}" * (trainer.max_steps > 0)
+        say(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  step {step}  {figures}")
 
 
 def shown_figures(trainer: L.Trainer) -> dict[str, str]:
