@@ -9,6 +9,7 @@ import yaml
 import unimodal.conf
 from unimodal.data.sources.digits import Digits
 from unimodal.training import build
+from unimodal.training.monitors import make_callbacks
 from unimodal.training.optimization import Optimization
 
 CONF = Path(unimodal.conf.__file__).parent
@@ -301,7 +302,7 @@ def test_every_other_option_builds(configure, tmp_path, group):
     for option in _options(group):
         config = configure(*TINY, f"{group}={option}", f"output={tmp_path}")
         task, _, _ = _build(config)
-        assert build.make_callbacks(config, task)
+        assert make_callbacks(config, task)
         for node in config["logger"].values():
             build.make(node)
 

@@ -51,6 +51,7 @@ TABLE = {
         5,
         (
             "unimodal.types",
+            "unimodal.suggestions",
             "unimodal.backbone",
             "unimodal.model",
             "unimodal.data",

@@ -13,6 +13,7 @@ import unimodal.conf
 from unimodal.application import run
 from unimodal.mistakes import explain
 from unimodal.training import build, presets
+from unimodal.training.monitors import make_callbacks
 from unimodal.training.pretrained.start import make_start
 
 CONF = Path(unimodal.conf.__file__).parent
@@ -53,7 +54,7 @@ def _take_a_step(config) -> None:
     """Build all objects of a run, and a gradient of its first batch."""
     source = build.make_source(config)
     complete, task, _ = make_start(config, source)
-    build.make_trainer(complete, Path("run"), logger=False, callbacks=build.make_callbacks(complete, task))
+    build.make_trainer(complete, Path("run"), logger=False, callbacks=make_callbacks(complete, task))
     data = build.make_datamodules(complete, source, task)
     output = task(next(iter(data.train_dataloader())))
     loss = sum(one.loss for one in (output.values() if isinstance(output, dict) else [output]))

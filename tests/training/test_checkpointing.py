@@ -11,6 +11,7 @@ import torch
 
 from unimodal.training.callbacks.checkpointing import BestCheckpoint
 from unimodal.training.evaluate import evaluate
+from unimodal.training.monitors import make_callbacks
 from unimodal.training.train import train
 
 STEPS = 10  # an epoch: 346 training digits, 32 a batch
@@ -232,7 +233,7 @@ def test_a_callback_without_a_mode_keeps_its_own_metric(small_run, monkeypatch):
     task = build.make_learner(build.complete(config, build.make_source(config)))
     for monitor in ("train/lr", "val/loss", ["val/loss", "val/accuracy"]):
         config["callbacks"] = {"watch": {"_target_": "run_watch.Watch", "monitor": monitor}}
-        [callback] = build.make_callbacks(config, task)
+        [callback] = make_callbacks(config, task)
         assert callback.monitor == monitor
 
 
@@ -252,7 +253,7 @@ def test_a_monitored_metric_knows_its_direction(small_run, callbacks, mode):
     config = small_run(*callbacks)
     source = build.make_source(config)
     task = build.make_learner(build.complete(config, source))
-    [best] = [one for one in build.make_callbacks(config, task) if isinstance(one, BestCheckpoint)]
+    [best] = [one for one in make_callbacks(config, task) if isinstance(one, BestCheckpoint)]
     assert best.mode == mode
 
 
@@ -261,7 +262,7 @@ def test_early_stopping_on_the_loss_stops_when_it_rises(small_run):
 
     config = small_run("callbacks=early_stopping", "callbacks.early_stopping.monitor=val/loss")
     task = build.make_learner(build.complete(config, build.make_source(config)))
-    callbacks = build.make_callbacks(config, task)
+    callbacks = make_callbacks(config, task)
     [stopping] = [one for one in callbacks if type(one).__name__ == "EarlyStopping"]
     assert stopping.mode == "min"
 

@@ -4,7 +4,6 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,9 @@ from unimodal.data.joint_datamodule import JointDataModule
 from unimodal.data.sources.base import Source
 from unimodal.data.sources.joint import JointSource
 from unimodal.model import Unimodal
-from unimodal.suggestions import nearest
 from unimodal.tasks.base import Task
 from unimodal.tasks.joint import Joint
 from unimodal.tasks.learner import Learner
-from unimodal.training.callbacks.probe import Probe
 from unimodal.training.finetune.base import FineTuning
 from unimodal.training.finetune.full import Full
 from unimodal.training.hardware import best_precision
@@ -229,35 +226,6 @@ def make_datamodule(config: Config, source: Source, task: Task, eval_split: str 
     )
     datamodule.takes_parts = task.takes_parts
     return datamodule
-
-
-def make_callbacks(config: Config, task: Learner) -> list[L.Callback]:
-    """The callbacks that the config names; `monitor` and `mode` that are left open are the task's.
-
-    Raises:
-        ValueError: if the direction of a monitored metric is neither set nor known.
-    """
-    nodes = {name: node for name, node in (config.get("callbacks") or {}).items() if node}
-    modes = task.known_modes
-    if "probe" in nodes:
-        modes |= {f"val/{name}": mode for name, mode in Probe.metric_modes.items()}
-    return [make(_monitoring(name, node, task.monitor, modes)) for name, node in nodes.items()]
-
-
-def _monitoring(name: str, node: Config, default: str, modes: Mapping[str, str]) -> Config:
-    """Return a callback's node with the metric that it monitors, and which direction of it is better."""
-    monitor = default if node.get("monitor") == "???" else node.get("monitor")
-    takes_mode = "mode" in node or "mode" in signature(get_object(str(node["_target_"]))).parameters
-    if not isinstance(monitor, str) or not takes_mode:
-        return {**node, "monitor": monitor} if "monitor" in node else node
-    mode = modes.get(monitor) if node.get("mode") in (None, "???") else node["mode"]
-    if mode is None:
-        raise ValueError(
-            f"callbacks.{name}.monitor={monitor} is none of the metrics of this task ({', '.join(modes)})"
-            f"{nearest(monitor, modes) or '.'} For a metric of your own, set callbacks.{name}.mode to min "
-            "or max."
-        )
-    return {**node, "monitor": monitor, "mode": mode}
 
 
 def make_trainer(config: Config, output: Path, **known: Any) -> L.Trainer:

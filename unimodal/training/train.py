@@ -21,6 +21,7 @@ from unimodal.training.console import is_terminal, say, table
 from unimodal.training.final_metrics import Data, final_metrics
 from unimodal.training.finetune.base import FineTuning
 from unimodal.training.metrics_csv import MetricsCSV
+from unimodal.training.monitors import make_callbacks
 from unimodal.training.optimization import Optimization, Pace, count_steps
 from unimodal.training.pretrained.start import make_start
 from unimodal.training.resume import go_on
@@ -108,7 +109,7 @@ def quiet_known_warnings() -> None:
 def _make_trainer(config: build.Config, task: Learner, output: Path) -> L.Trainer:
     terminal = is_terminal()
     progress = ProgressBar() if terminal else ProgressLines()
-    callbacks = [*build.make_callbacks(config, task), checkpoints.SaveConfig(config), progress]
+    callbacks = [*make_callbacks(config, task), checkpoints.SaveConfig(config), progress]
     callbacks.append(FinalWeights(output / checkpoints.LAST))  # behind those that may stop the run
     checkpointing = any(isinstance(one, Checkpoint) for one in callbacks)  # Lightning would add one otherwise
     loggers: list[Logger] = [build.make(node) for node in (config.get("logger") or {}).values() if node]
