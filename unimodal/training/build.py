@@ -105,7 +105,7 @@ def complete(config: Config, source: Source) -> Config:
     """
     if isinstance(source, JointSource):
         return config | {"mix": {name: _completed(config, name, source) for name in source.sources}}
-    if missing := [section for section in MODEL_SECTIONS if not config.get(section)]:
+    if missing := [section for section in MODEL_SECTIONS if config.get(section) is None]:
         raise ValueError(
             f"{missing[0]}=null: no {missing[0]} is chosen; choose one with {missing[0]}=NAME or "
             "modality=NAME, or in joint training (modality=joint) add sources with +source@mix.NAME=image."
