@@ -213,7 +213,7 @@ def first(small_run, tmp_path):
 
 def test_a_lora_run_is_evaluated_to_the_bit_without_its_origin(small_run, configure, tmp_path, first):
     run = tmp_path / "run"
-    figures = train(small_run(first, "finetune=lora"), run)
+    figures = train(small_run(first, "finetune=lora", "trainer.limit_val_batches=null"), run)
     assert yaml.safe_load((run / "config.yaml").read_text())["pretrained"] == str(tmp_path / "first")
     assert json.loads((run / "metrics.json").read_text()) == figures
     (tmp_path / "first").rename(tmp_path / "elsewhere")

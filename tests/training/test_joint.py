@@ -63,7 +63,7 @@ def test_a_joint_run_has_each_sources_figures_and_evaluate_gives_them_exactly(
     small_run, configure, tmp_path, settings
 ):
     run = tmp_path / "run"
-    figures = train(small_run(*SMALL, *settings), run)
+    figures = train(small_run(*SMALL, *settings, "trainer.limit_val_batches=null"), run)
     assert figures.keys() >= FIGURES
     assert json.loads((run / "metrics.json").read_text()) == figures
     assert {

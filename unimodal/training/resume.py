@@ -39,6 +39,7 @@ FREE = (
     "compile",
     "resume_allow",
     "debug",
+    "block",  # what it decides stands in backbone and tokenizer
     "loader.batch_size",
     "loader.eval_batch_size",
     "loader.num_workers",
@@ -59,8 +60,8 @@ BATCHES = (
     "loader.pack",
     "trainer.devices",
 )
-QUIET = ("command", "output", "resume_allow")
-CAUSES = ("seed", "backbone", "block", "data")  # from which other keys are often taken
+QUIET = ("command", "output", "resume_allow", "block")
+CAUSES = ("seed", "backbone", "data")  # from which other keys are often taken
 BOUND = ("trainer.overfit_batches", "trainer._target_", "optimizer._target_")  # of these, what may not
 SOURCE = re.compile(r"mix\.[^.]+\.(loader|data)\.")
 PROGRESS = ("ready", "started", "processed", "completed")
@@ -118,7 +119,7 @@ def _check_config(
     lines = [
         f"resumed with {key}={shown(new)}, which was {shown(old)}"
         for key, (old, new) in changed.items()
-        if key not in QUIET and str(old).replace(str(saved["output"]), complete["output"]) != new
+        if not _within(key, QUIET) and str(old).replace(str(saved["output"]), complete["output"]) != new
     ]
     return lines, list(bound)
 
