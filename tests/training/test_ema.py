@@ -93,6 +93,7 @@ def test_the_figures_are_those_of_the_best_average_and_evaluate_gives_them_again
     assert json.loads((run / "metrics.json").read_text())["val/loss"] == figures["val/loss"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_as_the_uninterrupted_one(small_run, tmp_path, monkeypatch):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     settings = (*LONG, "callbacks.ema.decay=0.9")

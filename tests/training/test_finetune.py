@@ -247,6 +247,7 @@ class Stop(L.Callback):
             raise RuntimeError("stopped")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["lora", "head"])
 def test_an_interrupted_fine_tuning_ends_as_the_uninterrupted_one(
     small_run, tmp_path, monkeypatch, first, option

@@ -175,6 +175,7 @@ def test_a_kept_language_model_predicts_as_the_stock_model(adopted, folders):
     assert float(difference.abs().max()) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STOCK)
 def test_adapters_on_an_imported_model_train_export_and_load_again(name, adopted, configure, tmp_path):
     short = ("task.sample_len=8", "tokenizer.max_len=48") if MODALITY[name] == "text" else ()

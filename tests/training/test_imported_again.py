@@ -41,6 +41,7 @@ def adopted(configure, tmp_path):
     return _adopted
 
 
+@pytest.mark.slow
 def test_a_tied_language_model_exports_and_starts_another(exported, adopted, tmp_path):
     folder = exported("modality=text", "task.tied=true", "task.sample_len=8", form="auto")
     assert json.loads((folder / "config.json").read_text())["architectures"] == ["Qwen3ForCausalLM"]

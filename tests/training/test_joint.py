@@ -80,6 +80,7 @@ def test_a_joint_run_has_each_sources_figures_and_evaluate_gives_them_exactly(
     assert alone["val/loss"] == figures["val/digits/loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [("trainer.accumulate_grad_batches=2",), ("batches=several",)])
 def test_an_interrupted_joint_run_ends_as_the_uninterrupted_one(small_run, tmp_path, monkeypatch, settings):
     whole, broken = tmp_path / "whole", tmp_path / "broken"

@@ -98,7 +98,9 @@ def quiet_known_warnings() -> None:
         "sync_dist=True",
         "LeafSpec",
         "could not find the monitored key",  # without validation there is no best checkpoint
-        "exists and is not empty",  # of a run that goes on
+        "exists and is not empty",  # of a run that goes on, as the next two
+        "dirpath has changed",
+        "callbacks used to create the checkpoint",
         "overrides the configure_model",  # ours does nothing where weights are averaged
     ):
         warnings.filterwarnings("ignore", f".*{message}.*")

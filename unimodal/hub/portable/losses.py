@@ -25,10 +25,10 @@ def pooled_loss(config: UnimodalConfig, logits: Tensor, labels: Tensor, training
         )
         return _mean_of_rows(entries, labels)
     smoothing = config.task.get("label_smoothing", 0.0) if training else 0.0
-    total = F.cross_entropy(logits, labels, weight, label_smoothing=smoothing, reduction="sum")
-    counted = labels != IGNORED
-    weights = logits.new_ones(logits.shape[1]) if weight is None else weight
-    return total / (weights[labels.clamp_min(0)] * counted).sum().clamp_min(1e-12)
+    losses = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")  # 0 where ignored
+    weights = (logits.new_ones(logits.shape[1]) if weight is None else weight)[labels.clamp_min(0)]
+    weights = weights * (labels != IGNORED)
+    return (weights * losses).sum() / weights.sum().clamp_min(1e-12)
 
 
 def language_loss(logits: Tensor, labels: Tensor) -> Tensor:
