@@ -12,7 +12,7 @@ from PIL import Image
 from unimodal.hub import onnx
 from unimodal.hub.card import ModelCard
 from unimodal.training import build, checkpoints
-from unimodal.training.export import verify
+from unimodal.training.export import asking
 from unimodal.training.export.export import export
 
 
@@ -86,7 +86,7 @@ def test_sound_and_clips_as_graphs(exported, modality, block):
 
 @pytest.mark.slow
 def test_a_graph_that_differs_leaves_nothing(exported, tmp_path, monkeypatch):
-    monkeypatch.setattr(verify, "TOLERANCE", -1.0)
+    monkeypatch.setattr(asking, "TOLERANCE", -1.0)
     with pytest.raises(ValueError, match=r"differ by up to .* so no folder is left"):
         exported("modality=image")
     assert [path.name for path in tmp_path.iterdir() if "graph" in path.name] == []

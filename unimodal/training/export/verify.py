@@ -55,7 +55,7 @@ def verify(
 
     Raises:
         ValueError: if the folder does not load, the card's lines fail, or an output differs by more than
-            `TOLERANCE`.
+            `asking.TOLERANCE`.
     """
     preprocess = _preprocess(task, loading.field)
     request, arrays = _asked(folder, loading, preprocess, samples)
