@@ -36,11 +36,11 @@ class CacheGenerationMixin(GenerationMixin):
     """As `GenerationMixin`; `past_key_values` and `cache` are the same argument."""
 
     def generate(self, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers."""
+        """Generate as transformers does; the cache may have either of its names."""
         return super().generate(*args, **_renamed(kwargs))
 
     def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers."""
+        """Prepare one step of `generate`; the cache may have either of its names."""
         return super().prepare_inputs_for_generation(*args, **_renamed(kwargs))
 
 
@@ -52,5 +52,5 @@ class TextOutput(CausalLMOutputWithPast):
 
         @property  # type: ignore[misc]
         def cache(self) -> Any:  # type: ignore[override]
-            """The cache."""
+            """Return `past_key_values` under its newer name."""
             return self.past_key_values

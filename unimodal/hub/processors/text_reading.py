@@ -41,7 +41,7 @@ def read_text(
     try:
         fast = FastTokenizer.from_str(text)
     except Exception as error:  # the library raises Exception itself
-        raise ValueError(f"{name}/tokenizer.json can not be read: {error}.") from error
+        raise ValueError(f"{name}/tokenizer.json cannot be read: {error}.") from error
     named = (
         _content(settings.get("eos_token")),
         _token(fast, config.get("eos_token_id")),

@@ -54,7 +54,7 @@ class Loading:
 
     @property
     def output(self) -> str:
-        """What is compared."""
+        """Return the name of the output that is compared."""
         return "pooler_output" if self.method else "logits" if self.with_head else "last_hidden_state"
 
     def request(self, folder: Path) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class Prompts:
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The samples."""
+        """Return the samples that are compared."""
         return {
             f"{name}_{index}": np.array(value) if name == "prompt" else as_array(sample, name)
             for index, sample in enumerate(self.samples)
