@@ -70,9 +70,9 @@ def smol(tmp_path):
     return _smol
 
 
-def exported(folder, imported, target=LANGUAGE_MODELING, portable=True, **knobs):
+def exported(folder, imported, target=LANGUAGE_MODELING, portable=True, **settings):
     """The tokenizer's files of a run from this folder."""
-    text = {**imported.tokenizers["text"], **knobs}
+    text = {**imported.tokenizers["text"], **settings}
     trained = Trained(imported.backbone, {"text": text}, {"_target_": target}, {})
     folder.mkdir()
     write_processors(folder, trained, portable)
