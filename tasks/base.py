@@ -159,7 +159,7 @@ class Task(Learner):
             templates: what text a name becomes, `{}` standing for it; None: the task's own.
 
         Raises:
-            ValueError: if the task can not, as most.
+            ValueError: if the task cannot, as most.
         """
         raise ValueError(
             f"{type(self).__name__} knows only what it was trained for; classes by their names alone "

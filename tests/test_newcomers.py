@@ -124,7 +124,7 @@ def test_a_file_that_can_not_be_decoded_is_named_also_by_a_worker(tmp_path, caps
 
 def test_check_data_refuses_with_its_exit_status(capsys):
     assert run("check-data", [*IMAGE, "data.path=one", "output=look"]) == 1
-    assert "can not be trained on as it is" in capsys.readouterr().out
+    assert "cannot be trained on as it is" in capsys.readouterr().out
     assert run("check-data", [*IMAGE, "data.path=photos", "output=look", "loader.batch_size=8"]) == 0
 
 

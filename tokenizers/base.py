@@ -112,7 +112,7 @@ class Tokenizer(nn.Module):
     def _with_prefix(self, tokens: TokenSequence, prefix: Tensor) -> TokenSequence:
         if tokens.segments is not None:
             raise ValueError(
-                "packed sequences (segments) can not share tokenizer.num_prefix_tokens; "
+                "packed sequences (segments) cannot share tokenizer.num_prefix_tokens; "
                 "take backbone.num_registers."
             )
         batch, num = tokens.embeds.shape[0], prefix.shape[0]
@@ -151,6 +151,6 @@ def check_positive(**knobs: float) -> None:
 
 
 def check_multiple(name: str, size: int, of_name: str, of: int) -> None:
-    """Raise where a size can not be cut into whole patches."""
+    """Raise where a size cannot be cut into whole patches."""
     if of < 1 or size < of or size % of:
         raise ValueError(f"{name}={size} is not a multiple of {of_name}={of}.")

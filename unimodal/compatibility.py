@@ -7,7 +7,7 @@ import warnings
 
 
 def prepare() -> None:
-    """Hide a torchaudio that can not be imported: most of transformers would fail with it. Warns once."""
+    """Hide a torchaudio that cannot be imported: most of transformers would fail with it. Warns once."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # workers are forked
     if importlib.util.find_spec("torchaudio") is None:
         return

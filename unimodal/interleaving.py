@@ -30,7 +30,7 @@ def interleave(tokenized: list[TokenSequence], parts: Tensor) -> TokenSequence:
         ValueError: if there are not as many items as parts, or packed sequences.
     """
     if any(tokens.segments is not None for tokens in tokenized):
-        raise ValueError("packed sequences (segments) can not be parts of a sample.")
+        raise ValueError("packed sequences (segments) cannot be parts of a sample.")
     sizes = [len(tokens.embeds) for tokens in tokenized]
     # Sorted by tokenizer the places of all parts stand as the items do; places without a part come first.
     places = parts.flatten().argsort(stable=True)[parts.numel() - sum(sizes) :]

@@ -7,7 +7,7 @@ from unimodal.data.prepared import PreparedSamples
 
 
 class Rows(list):
-    """Numbers, some of which can not be read."""
+    """Numbers, some of which cannot be read."""
 
     def __getitem__(self, index):
         value = super().__getitem__(index)
@@ -51,7 +51,7 @@ def test_a_substitute_does_not_count_in_validation():
 
 def test_more_than_one_in_a_hundred_is_too_many():
     samples = prepared([None, None, *[1] * 50], on_bad_sample="skip")
-    with pytest.raises(ValueError, match=r"2 of 52 samples can not be used, more than 1%"):
+    with pytest.raises(ValueError, match=r"2 of 52 samples cannot be used, more than 1%"):
         samples[0]
 
 

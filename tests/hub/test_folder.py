@@ -170,7 +170,7 @@ def test_a_pickle_under_the_name_of_safetensors_is_refused_and_does_not_run(plai
     file = sorted(sharded.glob("model-*.safetensors"))[0]
     for path in (plain / "model.safetensors", file):
         path.write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
-        with pytest.raises(ValueError, match=rf"{path.name} can not be read as safetensors"):
+        with pytest.raises(ValueError, match=rf"{path.name} cannot be read as safetensors"):
             Folder(plain, "x").tensors()
         path.unlink()
     assert not (tmp_path / "ran").exists()
@@ -292,7 +292,7 @@ def test_truncated_weights_are_named(plain):
     file = plain / "model.safetensors"
     for size in (0, 4, file.stat().st_size // 2):
         file.write_bytes(file.read_bytes()[:size])
-        with pytest.raises(ValueError, match=r"m/model\.safetensors can not be read as safetensors"):
+        with pytest.raises(ValueError, match=r"m/model\.safetensors cannot be read as safetensors"):
             Folder(plain, "m").tensors()
 
 

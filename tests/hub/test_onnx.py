@@ -286,6 +286,6 @@ class Odd(torch.nn.Module):
 def test_what_onnx_can_not_express_is_refused_in_one_sentence(tmp_path):
     _, _, trained, inputs = make_run("image_patch")
     odd = Odd()
-    with pytest.raises(ValueError, match="can not be put into ONNX: ") as refused:
+    with pytest.raises(ValueError, match="cannot be put into ONNX: ") as refused:
         write_onnx(tmp_path, trained, inputs, odd, odd.forward, "logits")
     assert "\n" not in str(refused.value)

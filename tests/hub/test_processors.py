@@ -344,5 +344,5 @@ def test_what_a_node_leaves_out_is_the_tokenizers_default(tmp_path):
 
 
 def test_a_node_that_its_class_does_not_take_is_one_sentence(tmp_path):
-    with pytest.raises(ValueError, match=r"image\.ImagePatchTokenizer can not be read: .*depth"):
+    with pytest.raises(ValueError, match=r"image\.ImagePatchTokenizer cannot be read: .*depth"):
         written(tmp_path, image=node(ImagePatchTokenizer, depth=2))

@@ -198,7 +198,7 @@ def test_no_end_of_text_is_one_sentence(tmp_path):
         ValueError, match=r"a folder/tokenizer_config\.json names no eos_token .* write one there"
     ):
         said(tmp_path, {}, tokenizer=WORDS, tokenizer_config={"eos_token": "<eos>"})
-    with pytest.raises(ValueError, match=r"a folder/tokenizer\.json can not be read"):
+    with pytest.raises(ValueError, match=r"a folder/tokenizer\.json cannot be read"):
         said(tmp_path, {}, tokenizer="{}")
 
 
@@ -233,7 +233,7 @@ def test_a_class_that_a_file_names_is_never_built(tmp_path, monkeypatch):
     ],
 )
 def test_values_of_no_use_are_one_sentence(tmp_path, file):
-    with pytest.raises(ValueError, match=r"a folder/preprocessor_config\.json can not be used: "):
+    with pytest.raises(ValueError, match=r"a folder/preprocessor_config\.json cannot be used: "):
         said(tmp_path, {"model_type": "vit"}, preprocessor_config=file)
 
 

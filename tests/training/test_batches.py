@@ -57,7 +57,7 @@ def test_a_model_of_pictures_of_any_size_answers_but_is_not_exported(small_run, 
     predict(configure(*asked, verb="predict"))
     assert len(answers.read_text().splitlines()) == 1 + 32
     asked = configure(f"checkpoint={tmp_path / 'run'}", f"output={tmp_path / 'model'}", verb="export")
-    with pytest.raises(ValueError, match=r"ImageAnySizeTokenizer can not be exported.*pixel_patches"):
+    with pytest.raises(ValueError, match=r"ImageAnySizeTokenizer cannot be exported.*pixel_patches"):
         export(asked)
     assert not (tmp_path / "model").exists()
 

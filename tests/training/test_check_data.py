@@ -92,7 +92,7 @@ def plant(photos):
 def test_every_planted_fault_is_named_with_its_reason(checked, photos):
     planted = plant(photos)
     good, report, said = checked(*of_photos(photos))
-    assert not good and "can not be trained on as it is" in said
+    assert not good and "cannot be trained on as it is" in said
     for name, reason in planted.items():
         [line] = [line for line in report["errors"] if name in line]
         assert reason.lower() in line.lower(), line

@@ -32,10 +32,10 @@ def _write(path, config):
 def test_a_pickled_payload_is_refused_and_does_not_run(tmp_path):
     path = tmp_path / "evil.ckpt"
     path.write_bytes(pickle.dumps({"state_dict": Payload(tmp_path / "ran")}))
-    with pytest.raises(ValueError, match=r"evil\.ckpt can not be read as a checkpoint of plain data"):
+    with pytest.raises(ValueError, match=r"evil\.ckpt cannot be read as a checkpoint of plain data"):
         checkpoints.load(path)
     torch.save({"state_dict": Payload(tmp_path / "ran")}, path)
-    with pytest.raises(ValueError, match="can not be read"):
+    with pytest.raises(ValueError, match="cannot be read"):
         checkpoints.load(path)
     assert not (tmp_path / "ran").exists()
 

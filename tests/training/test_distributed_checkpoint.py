@@ -101,7 +101,7 @@ def test_a_payload_in_any_file_is_refused_and_does_not_run(folder, tmp_path, nam
         torch.save({"unimodal": SAVED, "x": Payload(ran)}, folder / name)
     else:
         (folder / name).write_bytes(pickle.dumps(Payload(ran)))
-    with pytest.raises(ValueError, match=r"best\.ckpt can not be read as a checkpoint of plain data"):
+    with pytest.raises(ValueError, match=r"best\.ckpt cannot be read as a checkpoint of plain data"):
         checkpoints.load(folder)
     with pytest.raises(ValueError, match=r"is no plain index|is not plain data"):
         sharded.check(folder)

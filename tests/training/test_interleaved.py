@@ -64,7 +64,7 @@ def test_rows_with_empty_cells_are_learned_and_answered(folder, small_run, confi
     )
     data = (f"data.path={folder}/data.csv", "data.columns.text=text", "loader.batch_size=8")
     with pytest.raises(
-        ValueError, match=r"rows can not be used(.|\n)*has no image \(data\.allow_missing=true"
+        ValueError, match=r"rows cannot be used(.|\n)*has no image \(data\.allow_missing=true"
     ):
         trained(small_run, folder, *data)
     run = trained(small_run, folder, *data, "data.allow_missing=true", "optimizer.lr=0.01")

@@ -32,7 +32,7 @@ def pack(tokens: TokenSequence, rows: Tensor) -> tuple[TokenSequence, Tensor]:
         ValueError: if the sequence is packed already, or `rows` is not for these samples.
     """
     if tokens.segments is not None:
-        raise ValueError("packed sequences (segments) can not be packed again.")
+        raise ValueError("packed sequences (segments) cannot be packed again.")
     if rows.shape != tokens.mask.shape[:1]:
         raise ValueError(f"rows has shape {tuple(rows.shape)} for {len(tokens.mask)} samples.")
     lengths = tokens.mask.sum(1)

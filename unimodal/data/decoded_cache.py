@@ -93,7 +93,7 @@ class DecodedCache:
         return self.values is not None
 
     def _give_up(self, error: OSError) -> None:
-        log.warning("decoded samples are not kept: %s can not be written (%s)", self.path, error.strerror)
+        log.warning("decoded samples are not kept: %s cannot be written (%s)", self.path, error.strerror)
         self.num_slots, self.values = 0, None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -26,9 +26,9 @@ class Inspected:
         split: that it is in.
         where: what messages call it.
         key: of its content.
-        fitted: as the tokenizer will see it; None if it can not be used.
+        fitted: as the tokenizer will see it; None if it cannot be used.
         sizes: by name and unit, such as "width (pixels)".
-        error: why it can not be used, or empty.
+        error: why it cannot be used, or empty.
         warnings: what is odd about it.
     """
 

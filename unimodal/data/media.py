@@ -24,7 +24,7 @@ def fit_image(sample: Sample, preprocess: Any) -> Sample:
     """`image` as uint8 [3, H, W] of `preprocess.image_size`, which may be a function of its own size.
 
     Raises:
-        BadSample: if it can not be decoded.
+        BadSample: if it cannot be decoded.
     """
     pixels = decode_image(sample["image"], size=preprocess.image_size)
     return {**sample, "image": resized(pixels, preprocess.image_size)}
@@ -37,7 +37,7 @@ def fit_video(sample: Sample, preprocess: Any) -> Sample:
     short repeats frames.
 
     Raises:
-        BadSample: if it can not be decoded.
+        BadSample: if it cannot be decoded.
     """
     clip = decode_video(sample["video"], preprocess.num_frames, preprocess.image_size)
     return {**sample, "video": clip}
@@ -47,7 +47,7 @@ def fit_audio(sample: Sample, preprocess: Any) -> Sample:
     """`audio` at `preprocess.sample_rate`, cut to `preprocess.max_seconds`.
 
     Raises:
-        BadSample: if it can not be decoded.
+        BadSample: if it cannot be decoded.
     """
     samples, rate = decode_audio(sample["audio"], max_seconds=preprocess.max_seconds)
     if rate != preprocess.sample_rate:
@@ -68,7 +68,7 @@ def fit_mask(sample: Sample, preprocess: Any) -> Sample:
     """`mask` as uint8 [H, W] of `preprocess.image_size`, nearest values.
 
     Raises:
-        BadSample: if it can not be decoded, or has a value of none of `preprocess.num_classes`.
+        BadSample: if it cannot be decoded, or has a value of none of `preprocess.num_classes`.
     """
     mask = decode_mask(sample["mask"], preprocess.image_size, preprocess.num_classes)
     return {**sample, "mask": mask}

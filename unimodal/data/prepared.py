@@ -1,4 +1,4 @@
-"""Samples as the tokenizers want them: decoded and fitted; what can not be used is an error, or left out."""
+"""Samples as the tokenizers want them: decoded and fitted; what cannot be used is an error, or left out."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 class PreparedSamples(Sequence[Sample]):
     """Decodes and fits the fields that tokenizers read, when asked for.
 
-    With `on_bad_sample=skip` the next good sample stands in for one that can not be used: a rule, not a
+    With `on_bad_sample=skip` the next good sample stands in for one that cannot be used: a rule, not a
     draw, so that a resumed run sees the same. In validation the substitute does not count.
 
     Args:
@@ -110,7 +110,7 @@ class PreparedSamples(Sequence[Sample]):
         self.skipped.add(index)
         if len(self.skipped) > max(1, self.max_skipped * len(self)):
             raise ValueError(
-                f"{len(self.skipped)} of {len(self)} samples can not be used, more than "
+                f"{len(self.skipped)} of {len(self)} samples cannot be used, more than "
                 f"{self.max_skipped:.0%}; the last: {error}. unimodal check-data lists them all."
             ) from error
 

@@ -52,7 +52,7 @@ def target_mean(source: Source) -> list[float]:
     """The mean of each number over the training samples.
 
     Raises:
-        ValueError: if the labels are no numbers, or can not be learned from.
+        ValueError: if the labels are no numbers, or cannot be learned from.
     """
     return _numbers(source).mean(0).tolist()
 

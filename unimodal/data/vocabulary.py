@@ -88,7 +88,7 @@ def character_vocabulary(source: Source) -> Vocabulary:
 def letter_vocabulary(source: Source, lower_case: bool = False) -> Vocabulary:
     """The characters of the training texts and no more, for texts to be written rather than read.
 
-    Any other character becomes U+FFFD, so that a text that holds one can not be met by accident. Runs of
+    Any other character becomes U+FFFD, so that a text that holds one cannot be met by accident. Runs of
     white space become one space.
 
     Args:

@@ -185,7 +185,7 @@ def _title(folder: Path, card: Card) -> str:
 
 
 def _line(text: str) -> str:
-    """White space and what can not be seen become single spaces."""
+    """White space and what cannot be seen become single spaces."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 

@@ -42,7 +42,7 @@ def read_text(path: Path, name: str, limit: int) -> str:
         limit: bytes; a larger file is refused unread.
 
     Raises:
-        ValueError: if it can not be read, is too large or not UTF-8.
+        ValueError: if it cannot be read, is too large or not UTF-8.
     """
     try:
         size = path.stat().st_size
@@ -50,6 +50,6 @@ def read_text(path: Path, name: str, limit: int) -> str:
             raise ValueError(f"{name} has {size:,} bytes; at most {limit:,} are read.")
         return path.read_bytes().decode()  # keeps the ends of lines
     except OSError as error:
-        raise ValueError(f"{name} can not be read: {error}") from error
+        raise ValueError(f"{name} cannot be read: {error}") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{name} is not UTF-8 at byte {error.start:,}.") from error

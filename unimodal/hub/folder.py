@@ -110,7 +110,7 @@ class Folder:
         try:
             return load_file(path)
         except (SafetensorError, OSError, KeyError, RuntimeError) as error:  # KeyError: a new kind of number
-            raise ValueError(f"{self.name}/{file} can not be read as safetensors: {error}") from error
+            raise ValueError(f"{self.name}/{file} cannot be read as safetensors: {error}") from error
 
     def _text(self, name: str, limit: int) -> str | None:
         path = self._file(name)
@@ -144,7 +144,7 @@ def open_folder(path_or_id: str) -> Folder:
             `org/name@revision`, of which configs, safetensors and tokenizer files are downloaded.
 
     Raises:
-        ValueError: if there is no such folder, it can not be downloaded, or is no model folder.
+        ValueError: if there is no such folder, it cannot be downloaded, or is no model folder.
     """
     path = Path(path_or_id).expanduser()
     if path.is_dir():
@@ -187,12 +187,12 @@ def _download(name: str) -> Path:
         )
     except LocalEntryNotFoundError as error:
         raise ValueError(
-            f"{name} is no folder here, nor (wholly) in the Hugging Face cache, and the hub can not be "
+            f"{name} is no folder here, nor (wholly) in the Hugging Face cache, and the hub cannot be "
             "reached; give a local folder instead, as ./FOLDER."
         ) from error
     except Exception as error:  # the hub's, httpx's and the file system's errors have no common base
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise ValueError(
-            f"{name} is no folder here, and can not be downloaded from the Hugging Face hub: {reason}."
+            f"{name} is no folder here, and cannot be downloaded from the Hugging Face hub: {reason}."
         ) from error
     return Path(folder)

@@ -95,7 +95,7 @@ def write_onnx(
         out: name of the graph's one output.
 
     Raises:
-        ValueError: if torch can not express the model in ONNX.
+        ValueError: if torch cannot express the model in ONNX.
     """
     axes = {0: BATCH, 1: LENGTH} if inputs.lengths else {0: BATCH}
     graph = _Graph(model, answer, inputs).eval()
@@ -112,7 +112,7 @@ def write_onnx(
                 dynamic_shapes=(tuple(axes for _ in inputs.examples),),
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            raise ValueError(f"this model can not be put into ONNX: {_reason(error)}") from error
+            raise ValueError(f"this model cannot be put into ONNX: {_reason(error)}") from error
         assert program is not None
         _forget_source(program.model)
         program.save(folder / MODEL)  # above 2 GB the weights lie beside it, as model.onnx.data

@@ -11,7 +11,7 @@ def read_folder(folder: Folder, field: str = "image") -> Imported:
     """Read a folder's settings; `field` says which of several modalities is meant.
 
     Raises:
-        ValueError: if the block can not be what it holds, with the reason.
+        ValueError: if the block cannot be what it holds, with the reason.
     """
     ours = folder.config.get("model_type") == UnimodalConfig.model_type
     return read_portable(folder, field) if ours else read_stock(folder, field)

@@ -21,7 +21,7 @@ def output_path(output: str | None, inputs: Any, embeddings: bool) -> Path:
     """Where to write; checked before anything is computed.
 
     Raises:
-        ValueError: for a format that can not hold the answers, a missing folder, or the input itself.
+        ValueError: for a format that cannot hold the answers, a missing folder, or the input itself.
     """
     path = Path(output or ("embeddings.npy" if embeddings else "predictions.csv"))
     known = VECTOR_FORMATS if embeddings else FORMATS

@@ -45,7 +45,7 @@ def make(node: Mapping[str, Any], **known: Any) -> Any:
     try:
         target = get_object(name)
     except Exception as error:  # whatever importing somebody's module may raise
-        raise ValueError(f"_target_ {name} can not be imported: {error}") from error
+        raise ValueError(f"_target_ {name} cannot be imported: {error}") from error
     missing = next((key for key, value in node.items() if value == "???" and key not in known), None)
     if missing:
         raise ValueError(f"{missing} is not set, which {name.rpartition('.')[2]} needs.")
@@ -56,7 +56,7 @@ def make(node: Mapping[str, Any], **known: Any) -> Any:
         made = partial(target, *positional, **named)
         return made if node.get("_partial_") else made()
     except TypeError as error:
-        raise ValueError(f"{name} can not be made: {error}") from error
+        raise ValueError(f"{name} cannot be made: {error}") from error
 
 
 def _check_arguments(name: str, target: Any, named: Mapping[str, Any]) -> None:

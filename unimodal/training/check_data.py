@@ -31,7 +31,7 @@ def check_data(config: build.Config, output: Path) -> bool:
     The sources of joint training are looked at one by one, each into a folder of its own.
 
     Raises:
-        ValueError: if the data can not even be read.
+        ValueError: if the data cannot even be read.
     """
     if not config.get("mix"):
         return _check(config, output)
@@ -172,4 +172,4 @@ def _report(survey: Survey, output: Path, drawn: bool) -> None:
             if len(lines) > LISTED:
                 say(f"  and {len(lines) - LISTED} more, in {output / REPORT}")
     say(f"\nlook at {output / SHEET}; all of this is in {output / REPORT}" if drawn else "")
-    say("the data can be trained on." if not survey.errors else "the data can not be trained on as it is.")
+    say("the data can be trained on." if not survey.errors else "the data cannot be trained on as it is.")

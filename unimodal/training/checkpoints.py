@@ -159,7 +159,7 @@ def steps_before(last: Path, trainer: Trainer) -> int:
     """The optimizer steps behind a checkpoint from which a run is about to go on.
 
     Raises:
-        ValueError: if it is not plain data, or this trainer can not go on from it.
+        ValueError: if it is not plain data, or this trainer cannot go on from it.
     """
     if not last.is_dir():
         return int(_read(last)["global_step"])
@@ -179,7 +179,7 @@ def _plainly(file: Path, read: Callable[[Path], Any]) -> Any:
     try:
         return read(file)
     except Exception as error:
-        raise ValueError(f"{file} can not be read as a checkpoint of plain data: {error}") from error
+        raise ValueError(f"{file} cannot be read as a checkpoint of plain data: {error}") from error
 
 
 def check_targets(

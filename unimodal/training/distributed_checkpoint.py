@@ -82,7 +82,7 @@ class _StandIn:
     def __init__(self, *args: Any):
         self.args = args
 
-    def __setstate__(self, state: Any) -> None:  # so that a pickle can not set attributes of the class either
+    def __setstate__(self, state: Any) -> None:  # so that a pickle cannot set attributes of the class either
         self.__dict__.update(state if isinstance(state, dict) else {"state": state})
 
 

@@ -19,7 +19,7 @@ def views(config: Config) -> dict[str, Config]:
     """What each source of joint training would be as a run of its own, by name; none for a single run.
 
     Raises:
-        ValueError: for a source that says too little, a name that can not be one, or a switch that does not
+        ValueError: for a source that says too little, a name that cannot be one, or a switch that does not
             exist.
     """
     mix: Mapping[str, Any] = config.get("mix") or {}

@@ -27,10 +27,10 @@ NEW_TOKENS = 64  # of a text that a language model continues
 def predict(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
     """Ask the checkpoint about every input; returns the file that was written.
 
-    Inputs that can not be used have an error instead of an answer; they stop nothing.
+    Inputs that cannot be used have an error instead of an answer; they stop nothing.
 
     Raises:
-        ValueError: if there is nothing to ask about, or the output can not be written.
+        ValueError: if there is nothing to ask about, or the output cannot be written.
     """
     quiet_known_warnings()
     saved, weights = checkpoints.load(config["checkpoint"], config_dirs)

@@ -114,7 +114,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
         (b"PK\3\4" + b"\0" * 50, "a ZIP archive, not an image"),
         (b"RIFF\x24\0\0\0WAVEfmt ", "a WAV file, not an image"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
-        (b"\x01\x02\x03" * 40, "can not be decoded as an image"),
+        (b"\x01\x02\x03" * 40, "cannot be decoded as an image"),
     ],
 )
 def test_what_is_no_image_is_named_by_its_content(data, name):  # FAULTS 2

@@ -71,7 +71,7 @@ def test_a_child_that_does_not_read_is_killed_too():  # FAULTS 29
 
 
 def test_a_decoder_that_can_not_be_started_is_told():
-    with pytest.raises(BadSample, match="can not be started"):
+    with pytest.raises(BadSample, match="cannot be started"):
         ask(Isolated(["/no/such/program"]))
 
 

@@ -123,9 +123,9 @@ def test_a_missing_moov_is_refused():  # FAULTS 24
 
 
 def test_junk_and_a_page_are_refused():  # FAULTS 24
-    refused(b"junk" * 1000, "can not be decoded as a video")
+    refused(b"junk" * 1000, "cannot be decoded as a video")
     refused(b"<!doctype html><html></html>", "an HTML page, not a video")
-    refused(b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", "can not be decoded as a video")
+    refused(b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n", "cannot be decoded as a video")
 
 
 @pytest.mark.parametrize(("kind", "codec"), [("matroska", "mpeg4"), ("mpegts", "mpeg2video")])

@@ -72,7 +72,7 @@ def test_a_stream_gives_the_same_samples(tmp_path):
 
 def test_what_can_not_be_opened_is_said(tmp_path):
     (tmp_path / "photos").mkdir()
-    with pytest.raises(ValueError, match=r"datasets can not open data\.path="):
+    with pytest.raises(ValueError, match=r"datasets cannot open data\.path="):
         HubSource(str(tmp_path / "photos"))
 
 

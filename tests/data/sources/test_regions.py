@@ -58,7 +58,7 @@ def test_rows_that_do_not_fit_together_are_problems_with_their_line(tmp_path):
     source = jsonl(
         tmp_path / "a.jsonl", [*ROWS, {"tokens": ["a"], "ner_tags": []}, {"tokens": "a", "ner_tags": ["O"]}]
     )
-    with pytest.raises(ValueError, match="2 rows can not be used") as caught:
+    with pytest.raises(ValueError, match="2 rows cannot be used") as caught:
         source.split("val")
     assert "line 3: has 1 words and 0 tags" in str(caught.value)
     assert "line 4: a list of words is wanted" in str(caught.value)

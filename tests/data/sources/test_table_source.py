@@ -111,7 +111,7 @@ def test_labels_that_can_not_be_used_are_all_named(tmp_path):  # FAULTS 38
         "line 22: has no label",
         "line 23: has no label",
     ]
-    with pytest.raises(ValueError, match="2 rows can not be used"):
+    with pytest.raises(ValueError, match="2 rows cannot be used"):
         data.split("train")
 
 
@@ -297,7 +297,7 @@ def test_each_table_has_its_own_root(tmp_path):  # FAULTS 45
 
 
 def test_wrong_paths_throughout_are_said_as_such(tmp_path):
-    with pytest.raises(ValueError, match=r"the first that can not be used: .*gone0\.png: no such file"):
+    with pytest.raises(ValueError, match=r"the first that cannot be used: .*gone0\.png: no such file"):
         source(tmp_path, [f"gone{i}.png,a" for i in range(20)], "file_name,label")
     with pytest.raises(ValueError, match=r"no row can be used; the first: .*line 2: has no label"):
         source(tmp_path, [f"text {i}," for i in range(20)])

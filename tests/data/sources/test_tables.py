@@ -64,7 +64,7 @@ def test_a_ragged_line_is_named(tmp_path):  # FAULTS 48
     table = read_table(path)
     assert len(table) == 2
     assert "line 3: has 3 values; the header has 2" in table.problems[0]
-    with pytest.raises(ValueError, match="1 rows can not be used"):
+    with pytest.raises(ValueError, match="1 rows cannot be used"):
         TableSource(str(path)).split("train")
 
 

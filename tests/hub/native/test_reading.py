@@ -32,7 +32,7 @@ def vit(folder, **changes):
     "changes", [{"hidden_size": "abc"}, {"num_attention_heads": 0}, {"layer_norm_eps": None}]
 )
 def test_a_broken_config_is_one_sentence_with_the_folders_name(changes, tmp_path):
-    with pytest.raises(ValueError, match=rf"{tmp_path}/config.json can not be used: "):
+    with pytest.raises(ValueError, match=rf"{tmp_path}/config.json cannot be used: "):
         read_stock(vit(tmp_path, **changes))
 
 

@@ -1,4 +1,4 @@
-"""Exported folders where unimodal is not: in an isolated process that can not import it."""
+"""Exported folders where unimodal is not: in an isolated process that cannot import it."""
 
 import json
 import os

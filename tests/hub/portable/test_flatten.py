@@ -112,7 +112,7 @@ def test_what_a_module_of_ones_own_may_not_import_is_named(
 ):
     target = own_module(name, f"if False:\n    {line}")
     with pytest.raises(
-        ValueError, match=f"{name} can not be exported: it imports {named}, but may import only"
+        ValueError, match=f"{name} cannot be exported: it imports {named}, but may import only"
     ):
         write_code(tmp_path, [target])
 
@@ -120,12 +120,12 @@ def test_what_a_module_of_ones_own_may_not_import_is_named(
 def test_an_import_that_can_not_be_made_relative_is_named(own_module, tmp_path):
     target = own_module("rows_f", "import unimodal.types")
     with pytest.raises(
-        ValueError, match=r"`import unimodal.types` can not be exported; write `from unimodal.types"
+        ValueError, match=r"`import unimodal.types` cannot be exported; write `from unimodal.types"
     ):
         write_code(tmp_path, [target])
 
 
 @pytest.mark.parametrize("name", ["nowhere.Tokenizer", "unimodal.tokenizers.image.NoSuchTokenizer", "Lonely"])
 def test_a_class_that_is_nowhere_is_named(tmp_path, name):
-    with pytest.raises(ValueError, match=f"{name} can not be imported"):
+    with pytest.raises(ValueError, match=f"{name} cannot be imported"):
         write_code(tmp_path, [name])

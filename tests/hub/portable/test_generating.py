@@ -122,5 +122,5 @@ def test_a_text_longer_than_the_positions_is_named(load):
 
 
 def test_a_model_without_text_writes_none(exported):
-    with pytest.raises(ValueError, match="reads image and can not write text"):
+    with pytest.raises(ValueError, match="reads image and cannot write text"):
         transformers.AutoModelForCausalLM.from_pretrained(exported("image_patch"))

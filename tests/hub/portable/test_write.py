@@ -175,7 +175,7 @@ def test_a_config_can_not_name_what_is_no_part(exported, where, target):
 def test_a_config_can_not_say_more_than_a_class_takes(exported, knob):
     config = transformers.AutoConfig.from_pretrained(exported("image_patch"))
     config.tokenizers = {"image": {**config.tokenizers["image"], knob: True}}
-    with pytest.raises(ValueError, match=f"can not be made: .*{knob}"):
+    with pytest.raises(ValueError, match=f"cannot be made: .*{knob}"):
         transformers.AutoModel.from_config(config)
 
 

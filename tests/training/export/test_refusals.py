@@ -1,4 +1,4 @@
-"""What can not be exported: one sentence, with the override that mends it, and nothing is left behind."""
+"""What cannot be exported: one sentence, with the override that mends it, and nothing is left behind."""
 
 import re
 
@@ -105,7 +105,7 @@ def test_a_refusal_says_why_and_its_own_advice_mends_it(fitted, name, overrides,
             "vit is another model: num_registers=0 there, 2 here.",
         ),
         ("qwen3", CLASSIC, "qwen3 reads text; this model reads image."),
-        ("dinov3", CLASSIC, "dinov3 can not be so: "),
+        ("dinov3", CLASSIC, "dinov3 cannot be so: "),
         ("eurobert", PASSAGES, "eurobert is another model: qk_norm=False there, True here."),
     ],
 )

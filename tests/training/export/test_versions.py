@@ -23,7 +23,7 @@ def site(tmp_path_factory):
             command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target", target]
             done = subprocess.run([*command, wanted], capture_output=True, text=True, check=False)
             assert done.returncode == 0, (
-                f"{wanted} can not be installed, which needs the network: {done.stderr}"
+                f"{wanted} cannot be installed, which needs the network: {done.stderr}"
             )
             made[version] = target
         return made[version]

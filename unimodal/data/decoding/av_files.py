@@ -59,7 +59,7 @@ def decoded(container: InputContainer, stream: Any, notes: set[str]) -> Iterator
 
 
 def packets(container: InputContainer, stream: Any, notes: set[str]) -> Iterator[Any]:
-    """Packets from where the container stands, up to the end or to where it can not be read."""
+    """Packets from where the container stands, up to the end or to where it cannot be read."""
     try:
         yield from container.demux(stream)
     except FFmpegError as error:

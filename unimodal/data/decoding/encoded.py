@@ -10,7 +10,7 @@ ENDS = 1 << 18  # bytes at either end that the digest of a file reads
 
 
 class BadSample(ValueError):
-    """An input that can not be used. The message opens with the file (and row) and says why."""
+    """An input that cannot be used. The message opens with the file (and row) and says why."""
 
 
 @dataclass(frozen=True)

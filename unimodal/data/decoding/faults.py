@@ -37,14 +37,14 @@ def guarded(source: Encoded, wanted: str) -> Iterator[None]:
 
 
 def why(source: Encoded, wanted: str, reason: str) -> str:
-    """Why it can not be decoded: by what its first bytes say it is, else by what the decoder said."""
+    """Why it cannot be decoded: by what its first bytes say it is, else by what the decoder said."""
     kind = sniff(source.read(4096))
     if kind is None:
-        return f"can not be decoded as {wanted} ({reason})"
+        return f"cannot be decoded as {wanted} ({reason})"
     hint = f"; {kind.hint}" if kind.hint else ""
     if wanted not in kind.holds:
         return f"is {kind.name}, not {wanted}{hint}"
-    return f"is {kind.name} that can not be decoded{hint or f' ({reason})'}"
+    return f"is {kind.name} that cannot be decoded{hint or f' ({reason})'}"
 
 
 def one_line(error: BaseException) -> str:

@@ -130,7 +130,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """1 to 8; 1 where there is none, or EXIF data that can not be read."""
+    """1 to 8; 1 where there is none, or EXIF data that cannot be read."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # whatever a broken block makes the parser raise

@@ -100,7 +100,7 @@ class Isolated:
             try:
                 self.process = self._start()
             except OSError as error:
-                raise source.bad(f"the decoder can not be started ({one_line(error)})") from error
+                raise source.bad(f"the decoder cannot be started ({one_line(error)})") from error
         return self.process
 
     def _start(self) -> subprocess.Popen[bytes]:

@@ -12,7 +12,7 @@ Answer = tuple[dict[str, Any], np.ndarray]
 
 
 class Unusable(Exception):
-    """In the decoder: the file is what it should be, but can not be used; the message says why."""
+    """In the decoder: the file is what it should be, but cannot be used; the message says why."""
 
 
 def send(pipe: IO[bytes], header: dict[str, Any], payload: Any = b"") -> None:

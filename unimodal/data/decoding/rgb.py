@@ -11,8 +11,8 @@ TIFF_BITS = 258  # the tag BitsPerSample
 def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     """Any image as mode RGB.
 
-    Values wider than a byte are scaled by the range that the file declares (`eight_bits`). A profile that can
-    not be used is ignored.
+    Values wider than a byte are scaled by the range that the file declares (`eight_bits`). A profile that
+    cannot be used is ignored.
 
     Args:
         image: of any mode.

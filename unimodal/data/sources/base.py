@@ -21,7 +21,7 @@ class Source:
         region_names: the name of each value of `mask`, or the labels of `spans`; "O" is what lies outside.
         target_names: of the numbers in `label`, float [K], where numbers are to be predicted.
         split_names: the splits there are.
-        on_bad_sample: `error`, or `skip` to leave out what can not be decoded.
+        on_bad_sample: `error`, or `skip` to leave out what cannot be decoded.
         label_hint: what to do where labels are wanted and there are none.
         max_skipped: share of a split that may be left out.
         block: rows that are read together, within which training shuffles; None: over all.
@@ -56,7 +56,7 @@ class Source:
         return [sample["label"] for sample in self.split(name)]
 
     def fingerprint(self) -> str:
-        """Changes when the data does; empty where it can not."""
+        """Changes when the data does; empty where it cannot."""
         return ""
 
     def describe(self) -> list[str]:

@@ -73,7 +73,7 @@ def load(path: str, name: str | None, revision: str | None, streaming: bool) -> 
     """The dataset's splits, media columns undecoded.
 
     Raises:
-        ValueError: if `datasets` can not open it; says what it said.
+        ValueError: if `datasets` cannot open it; says what it said.
     """
     try:
         saved = Path(path).is_dir() and any(
@@ -97,7 +97,7 @@ def _explain(path: str, name: str | None, error: Exception) -> str:
         hint = nearest(place.name, names)
         return f"data.path={path} is no folder here{hint or ''} and no dataset that could be fetched: {said}"
     configuration = f" data.name={name}" if name else ""
-    return f"datasets can not open data.path={path}{configuration}: {type(error).__name__}: {said}"
+    return f"datasets cannot open data.path={path}{configuration}: {type(error).__name__}: {said}"
 
 
 def _undecoded(dataset: Any) -> Any:

@@ -22,7 +22,7 @@ MAX_CLASSES_SHOWN = 20
 
 
 class BadLabel(ValueError):
-    """One row's label can not be used; the message says why, without the row."""
+    """One row's label cannot be used; the message says why, without the row."""
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def inside(root: Path, name: str, where: str, allow_outside: bool = False, start
     try:
         path = ((start or root) / name).resolve()
     except (OSError, RuntimeError) as error:  # a loop of links
-        raise BadSample(f"{where}: {name} can not be followed ({error}).") from error
+        raise BadSample(f"{where}: {name} cannot be followed ({error}).") from error
     if not allow_outside and not path.is_relative_to(root):
         raise BadSample(
             f"{where}: {name} lies outside {root}; data.allow_outside_root=true would allow that."

@@ -60,7 +60,7 @@ def sound_spans(value: Any, where: str) -> Spans:
 
 
 def settle(source: Any, labels: Labels) -> None:
-    """Name the classes of a source's regions; rows whose regions can not be used become problems.
+    """Name the classes of a source's regions; rows whose regions cannot be used become problems.
 
     Masks are only read where neither `data.labels.class_names` nor a `classes.txt` names their classes.
 
@@ -118,7 +118,7 @@ def _found_in_masks(source: Any) -> list[str]:
 
 
 def _names_by_row(source: Any, split: str) -> dict[int, set[str]]:
-    """The labels in each row of a split; a row that can not be used is a problem instead."""
+    """The labels in each row of a split; a row that cannot be used is a problem instead."""
     found = {}
     for row in source.indices[split].tolist():
         try:

@@ -59,7 +59,7 @@ class RowSource(Source):
         policy: what is done about missing splits, bad samples, and with memory.
 
     Attributes:
-        problems: rows that can not be used, each with the reason.
+        problems: rows that cannot be used, each with the reason.
         notes: what a user should know of how the data was read.
     """
 
@@ -91,7 +91,7 @@ class RowSource(Source):
             shown = "".join(f"\n  {problem}" for problem in self.problems[:SHOWN])
             more = f"\n  and {len(self.problems) - SHOWN} more" if len(self.problems) > SHOWN else ""
             raise ValueError(
-                f"{len(self.problems)} rows can not be used:{shown}{more}\n"
+                f"{len(self.problems)} rows cannot be used:{shown}{more}\n"
                 "Mend them, or leave them out with data.on_bad_sample=skip."
             )
         return self.usable(name)
@@ -178,7 +178,7 @@ class RowSource(Source):
             )
         empty = next((name for name, rows in by_name.items() if not rows), None)
         if empty:
-            first = f"; the first that can not be used: {self.problems[0]}" if self.problems else ""
+            first = f"; the first that cannot be used: {self.problems[0]}" if self.problems else ""
             raise ValueError(
                 f"the split {empty} is empty: of {len(usable)} samples too few are left for "
                 f"data.val_fraction={val_fraction}{first}"
@@ -268,7 +268,7 @@ class RowSource(Source):
         limit = max(1, 0.01 * len(self.samples))
         if self.on_bad_sample == "skip" and len(self.problems) > limit:
             raise ValueError(
-                f"{len(self.problems)} of {len(self.samples)} rows can not be used, more than 1%; the first: "
+                f"{len(self.problems)} of {len(self.samples)} rows cannot be used, more than 1%; the first: "
                 f"{self.problems[0]}. unimodal check-data lists them all."
             )
 
@@ -288,7 +288,7 @@ def _described(source: RowSource) -> Iterator[str]:
         yield f"numbers to predict: {', '.join(source.target_names)}"
     yield from source.notes
     if source.problems and source.on_bad_sample == "skip":
-        yield f"{len(source.problems)} rows can not be used and are left out; unimodal check-data lists them"
+        yield f"{len(source.problems)} rows cannot be used and are left out; unimodal check-data lists them"
 
 
 def _joined(columns: Sequence[Sequence[Any]]) -> Sequence[Any]:

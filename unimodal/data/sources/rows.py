@@ -154,7 +154,7 @@ class RowSamples(Sequence[Sample]):
         return int(self.indices[index])
 
     def versions(self) -> list[str]:
-        """What each sample is, by its content; for one that can not be read, what messages call it."""
+        """What each sample is, by its content; for one that cannot be read, what messages call it."""
         return [self._version_or_place(index) for index in range(len(self))]
 
     def block_starts(self) -> list[int]:

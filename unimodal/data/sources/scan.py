@@ -19,7 +19,7 @@ class Scan:
         allow_outside: follow links out of it.
 
     Attributes:
-        problems: files that are there but can not be read, each with the reason.
+        problems: files that are there but cannot be read, each with the reason.
         ignored: how many files of which extension are no media.
     """
 

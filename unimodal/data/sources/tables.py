@@ -152,7 +152,7 @@ def read_table(path: Path, root: Path | None = None, start: Path | None = None) 
         start: the folder that their names are relative to; by default the table's own folder.
 
     Raises:
-        ValueError: if it can not be read; names the file, and the line where there is one.
+        ValueError: if it cannot be read; names the file, and the line where there is one.
     """
     suffix, folder = path.suffix.lower(), path.resolve().parent
     try:
@@ -164,7 +164,7 @@ def read_table(path: Path, root: Path | None = None, start: Path | None = None) 
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8.") from error
     except OSError as error:
-        raise ValueError(f"{path} can not be read: {error.strerror or error}.") from error
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from error
     table.root, table.start = root or folder, start or folder
     return table
 

@@ -116,7 +116,7 @@ class Family:
         try:
             back = self.read_spec(config)
         except Exception as error:  # whatever a stock config's own checks raise
-            raise Misfit(f"{self.name} can not be so: {' '.join(str(error).split())}") from error
+            raise Misfit(f"{self.name} cannot be so: {' '.join(str(error).split())}") from error
         self._check_same(spec, back)
         return {"model_type": self.model_type} | config
 

@@ -42,12 +42,12 @@ def read_stock(folder: Folder, field: str | None = None) -> Imported:
             reasons.append(str(misfit))
         except Exception as error:  # whatever a stock config's own checks raise
             raise ValueError(
-                f"{folder.name}/config.json can not be used: {' '.join(str(error).split())}"
+                f"{folder.name}/config.json cannot be used: {' '.join(str(error).split())}"
             ) from error
     kind = folder.config.get("model_type")
     known = ", ".join(sorted({family.model_type for family in families().values()}))
     why = reasons[0] if reasons else f"its model_type is {kind}; known are {known}."
-    raise ValueError(f"{folder.name} can not be read as one of our models: {why}")
+    raise ValueError(f"{folder.name} cannot be read as one of our models: {why}")
 
 
 def _candidates(folder: Folder, field: str | None) -> list[tuple[Family, Mapping[str, Any]]]:

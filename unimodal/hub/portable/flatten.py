@@ -37,7 +37,7 @@ def write_code(folder: Path, classes: Iterable[str], modules: Iterable[str] = ()
         modules: of model classes, dotted, that are wanted beside the common ones.
 
     Raises:
-        ValueError: if a class can not be imported, or its module needs more than the lowest rows of unimodal,
+        ValueError: if a class cannot be imported, or its module needs more than the lowest rows of unimodal,
             torch, numpy and transformers.
     """
     found = {name: _home(name) for name in sorted(classes)}
@@ -100,7 +100,7 @@ def _check(module: str, source: str) -> None:
         lowest = any(one.module == row or one.module.startswith(f"{row}.") for row in LOWEST_ROWS)
         if not lowest and (one.module.startswith(".") or _is_copied(one.module)):
             raise ValueError(
-                f"{module} can not be exported: it imports {one.module}, but may import only torch, numpy, "
+                f"{module} cannot be exported: it imports {one.module}, but may import only torch, numpy, "
                 f"transformers and {', '.join(LOWEST_ROWS)}."
             )
 
@@ -127,6 +127,6 @@ def _flat(source: str, stems: dict[str, str]) -> str:
             lines[idx] = lines[idx].replace(f"from {module} import", f"from .{stems[module]} import")
             if f"from .{stems[module]} import" not in lines[idx]:
                 raise ValueError(
-                    f"`{lines[idx].strip()}` can not be exported; write `from {module} import ...`."
+                    f"`{lines[idx].strip()}` cannot be exported; write `from {module} import ...`."
                 )
     return "".join(lines)

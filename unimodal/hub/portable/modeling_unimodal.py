@@ -235,7 +235,7 @@ class UnimodalForCausalLM(UnimodalPreTrainedModel, CacheGenerationMixin):
 
     def __init__(self, config: UnimodalConfig):
         if "text" not in config.tokenizers:
-            raise ValueError(f"this model reads {', '.join(config.tokenizers)} and can not write text.")
+            raise ValueError(f"this model reads {', '.join(config.tokenizers)} and cannot write text.")
         super().__init__(config)
         self.head = nn.Linear(self.model.backbone.dim, config.vocab_size, bias=False)
         self.main_input_name = "input_ids"

@@ -17,4 +17,4 @@ def find(name: str) -> Any:
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{name} can not be imported and so not be exported: {error}") from error
+        raise ValueError(f"{name} cannot be imported and so not be exported: {error}") from error

@@ -27,7 +27,7 @@ def make(node: Mapping[str, Any]) -> Any:
     try:
         return PARTS[name](**arguments)
     except TypeError as error:
-        raise ValueError(f"config.json: {name} can not be made: {error}") from error
+        raise ValueError(f"config.json: {name} cannot be made: {error}") from error
 
 
 def make_model(config: UnimodalConfig) -> Unimodal:

@@ -18,6 +18,6 @@ def arguments(node: Node) -> dict[str, Any]:
     try:
         bound = inspect.signature(vars(import_module(module))[name]).bind_partial(**given)
     except (ImportError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"the tokenizer {node['_target_']} can not be read: {error}.") from error
+        raise ValueError(f"the tokenizer {node['_target_']} cannot be read: {error}.") from error
     bound.apply_defaults()
     return dict(bound.arguments)

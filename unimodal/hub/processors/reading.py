@@ -41,7 +41,7 @@ def read_processors(folder: Folder) -> dict[str, dict[str, Any]]:
             "audio": None if sound is None else read_sound(sound),
         }
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"{folder.name}/{PLAIN} can not be used: {error}.") from error
+        raise ValueError(f"{folder.name}/{PLAIN} cannot be used: {error}.") from error
     found = {field: said for field, said in knobs.items() if said is not None}
     if not found and any(key.endswith("_type") for key in plain):
         raise ValueError(

@@ -1,6 +1,6 @@
 """Run by itself, `python -I clean_process.py REQUEST.json`: loads an exported folder as its users will.
 
-unimodal can not be imported here, nothing comes from the network, and no line of this file is the project's.
+unimodal cannot be imported here, nothing comes from the network, and no line of this file is the project's.
 The request names the folder, its model class, whether its own code may run, the samples and the lines of the
 model card; the answer is a .npz of the outputs of each sample, of what was read and what `generate` wrote.
 """
@@ -180,7 +180,7 @@ def graph(request: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
 
 
 def real(outputs: Any, inputs: dict[str, Any]) -> list[Any]:
-    """Of a batch, the row of each sample without what padding became; none where that can not be told."""
+    """Of a batch, the row of each sample without what padding became; none where that cannot be told."""
     import torch
 
     if outputs.ndim < 3 or not any("mask" in key for key in inputs):

@@ -1,4 +1,4 @@
-"""What can not be exported, said before anything is written."""
+"""What cannot be exported, said before anything is written."""
 
 from unimodal.hub.portable.auto import OF_TASK
 from unimodal.hub.trained import CAPTIONING, CONTRASTIVE

@@ -68,6 +68,6 @@ def read_run(config: build.Config, config_dirs: Iterable[Path]) -> Run:
 def _check_made(tokenizer: Any) -> None:
     if tokenizer.input_key not in MADE:
         raise ValueError(
-            f"{type(tokenizer).__name__} can not be exported: no processor of transformers makes the "
+            f"{type(tokenizer).__name__} cannot be exported: no processor of transformers makes the "
             f"{tokenizer.input_key} that it reads; train with another tokenizer=."
         )

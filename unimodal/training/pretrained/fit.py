@@ -33,7 +33,7 @@ def fit(task: Task, config: Config, origin: Origin) -> Report:
 
 
 def _check_shared(task: Task, report: Report) -> None:
-    """One tensor with two names can not take two values."""
+    """One tensor with two names cannot take two values."""
     seen: dict[int, tuple[str, Tensor]] = {}
     for name, parameter in task.named_parameters(remove_duplicate=False):
         if name not in report.tensors:

@@ -89,7 +89,7 @@ def read_imported(name: str, field: str, config_dirs: Iterable[Path] = ()) -> Im
     """A Hugging Face folder or hub id; its config names only parts of models, and those of `config_dirs`.
 
     Raises:
-        ValueError: if it can not be read, or names other code.
+        ValueError: if it cannot be read, or names other code.
     """
     imported = read_folder(open_folder(name), field)
     pooling = imported.task.get("pooling") or {}
