@@ -49,6 +49,15 @@ def _command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         ("optimzer.lr=1", "there is no key optimzer; did you mean optimizer?"),
         ("optimizer.lrr=1", "there is no key optimizer.lrr; did you mean optimizer.lr?"),
         ("optimizer.lr=abc", "Value 'abc' of type 'str' could not be converted to Float"),
+        (
+            "callbacks.last.every_n_train_steps=5",
+            "callbacks.last.every_n_train_steps is not in the config yet; add it with a plus: "
+            "+callbacks.last.every_n_train_steps=5",
+        ),
+        (
+            "task.class_weights.scheme={eight:5}",
+            "names the class 'eight', which the data does not have. The classes are 0, 1,",
+        ),
         ("max_step=3", "there is no key max_step; did you mean trainer.max_steps?"),
         ("trainer.max_step=3", "did you mean trainer.max_steps?"),
         ("data.batch_size=3", "did you mean loader.batch_size?"),

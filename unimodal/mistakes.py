@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
@@ -24,9 +26,12 @@ def explain(error: BaseException, verb: str, arguments: list[str]) -> str:
         key = re.search(r"full_key: (\S+)", str(cause))
         if isinstance(cause, ConfigKeyError) or "not in struct" in str(cause) or "not in '" in str(cause):
             name = key[1] if key else str(cause)
-            return (
-                f"there is no key {name}{nearest(name, _valid_keys(verb, arguments))} (--cfg job shows all)"
-            )
+            config, groups = _composed(verb, arguments)
+            if _is_parameter(config, name):
+                given = next((one for one in arguments if one.startswith(f"{name}=")), f"{name}=VALUE")
+                return f"{name} is not in the config yet; add it with a plus: +{given}"
+            valid = [*(key for key in _keys(config) if not key.startswith("hydra.")), *groups]
+            return f"there is no key {name}{nearest(name, valid)} (--cfg job shows all)"
     if override := re.search(r"Could not override '([^'@]+)(@[^']+)?'", str(error)):
         return _unused_choice(*override.groups(default=""))
     bare = re.match(r"Error parsing override '([^=']*)'", str(error))
@@ -72,19 +77,24 @@ def _unused_choice(group: str, place: str) -> str:
     )
 
 
-def _valid_keys(verb: str, arguments: list[str]) -> list[str]:
-    """All keys of the verb's config with the options that were chosen, and its groups."""
+def _composed(verb: str, arguments: list[str]) -> tuple[DictConfig, list[str]]:
+    """Return the verb's config with the options that were chosen, and its groups."""
     GlobalHydra.instance().clear()
     with initialize_config_module("unimodal.conf", version_base="1.3"):
         try:
             config = compose(verb, _choices(arguments), return_hydra_config=True)
         except HydraException:
             config = compose(verb, return_hydra_config=True)
-        keys = list(_keys(config))
-        groups = [
-            g for g in GlobalHydra.instance().config_loader().list_groups("") if g not in ("hydra", "schema")
-        ]
-    return [key for key in keys if not key.startswith("hydra.")] + groups
+        groups = GlobalHydra.instance().config_loader().list_groups("")
+    return config, [group for group in groups if group not in ("hydra", "schema")]
+
+
+def _is_parameter(config: DictConfig, name: str) -> bool:
+    """Return whether the class that a key's node builds takes an argument of the key's name."""
+    owner, _, key = name.rpartition(".")
+    node = OmegaConf.select(config, owner) if owner else None
+    target = node.get("_target_") if isinstance(node, DictConfig) else None
+    return isinstance(target, str) and key in signature(get_object(target)).parameters
 
 
 def _choices(arguments: list[str]) -> list[str]:

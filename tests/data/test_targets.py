@@ -120,6 +120,14 @@ def test_weights_may_be_given():
     assert targets.class_weights(flowers(), [1, 2, 1]) == [1.0, 2.0, 1.0]
 
 
+def test_weights_by_name_leave_the_other_classes_at_one():
+    assert targets.class_weights(flowers(), {"tulip": 5}) == [1.0, 1.0, 5.0]
+    with pytest.raises(
+        ValueError, match="the class 'tulpi', which the data does not have; did you mean tulip"
+    ):
+        targets.class_weights(flowers(), {"tulpi": 5})
+
+
 def test_an_unknown_scheme_names_those_there_are():
     with pytest.raises(ValueError, match="scheme=even is neither one of none, balanced, sqrt nor a list"):
         targets.class_weights(flowers(), "even")

@@ -1,11 +1,12 @@
 """What tasks ask a source about its labels: functions of it that a yaml names with `_partial_: true`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from unimodal.data.sources.base import Source, class_names, shown
+from unimodal.suggestions import nearest
 from unimodal.types import IGNORED
 
 SCHEMES = ("none", "balanced", "sqrt")
@@ -67,14 +68,17 @@ def target_std(source: Source) -> list[float]:
     return torch.where(std < MIN_STD, 1.0, std).tolist()
 
 
-def class_weights(source: Source, scheme: str | Sequence[float] = "none") -> list[float] | None:
+def class_weights(
+    source: Source, scheme: str | Sequence[float] | Mapping[str, float] = "none"
+) -> list[float] | None:
     """How much each class weighs in the loss.
 
     Args:
         source: its training samples are counted.
         scheme: `none`; `balanced`, samples / (classes * samples of the class), which for several labels a
             sample is without / with the class, as torch's `pos_weight`, from 1/100 to 100; `sqrt`, the square
-            root of that; or the weights themselves.
+            root of that; the weights themselves, in the order of the classes; or weights by class name, 1
+            for the classes that are not named.
 
     Returns:
         One weight a class, 1 for a class without training samples; None where all weigh the same.
@@ -82,11 +86,14 @@ def class_weights(source: Source, scheme: str | Sequence[float] = "none") -> lis
     Raises:
         ValueError: if there is no such scheme, or the data has no classes.
     """
+    if isinstance(scheme, Mapping):
+        return _weights_by_name(source, scheme)
     if not isinstance(scheme, str):
         return [float(weight) for weight in scheme]
     if scheme not in SCHEMES:
         raise ValueError(
-            f"task.class_weights.scheme={scheme} is neither one of {', '.join(SCHEMES)} nor a list."
+            f"task.class_weights.scheme={scheme} is neither one of {', '.join(SCHEMES)} nor a list, "
+            "nor weights by class name."
         )
     if scheme == "none":
         return None
@@ -98,6 +105,18 @@ def class_weights(source: Source, scheme: str | Sequence[float] = "none") -> lis
         weight = total / (len(count) * count.clamp_min(1))
     weight = weight.sqrt() if scheme == "sqrt" else weight
     return torch.where(count > 0, weight, 1.0).tolist()
+
+
+def _weights_by_name(source: Source, weights: Mapping[str, float]) -> list[float]:
+    names = list(class_names(source))
+    unknown = next((str(name) for name in weights if str(name) not in names), None)
+    if unknown is not None:
+        raise ValueError(
+            f"task.class_weights.scheme names the class {unknown!r}, which the data does not have"
+            f"{nearest(unknown, names) or '.'} The classes are {shown(names)}."
+        )
+    given = {str(name): float(weight) for name, weight in weights.items()}
+    return [given.get(name, 1.0) for name in names]
 
 
 def balanced_weights(source: Source) -> list[float]:
