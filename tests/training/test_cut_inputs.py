@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -124,3 +127,31 @@ def test_an_empty_cell_is_no_text_either(configure, trained, tmp_path):
     (tmp_path / "in.csv").write_text("text,nr\naaa,1\n,2\n")
     rows = answers(configure, trained, tmp_path / "in.csv", tmp_path)
     assert [row["error"].rpartition("in.csv ")[2] for row in rows] == ["", "line 3: has no text."]
+
+
+@pytest.mark.slow
+def test_two_processes_count_together(texts, tmp_path):
+    small = ["backbone.dim=32", "backbone.depth=1", "backbone.num_heads=2", "trainer.precision=32-true"]
+    settings = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=1"]
+    command = [sys.executable, "-m", "unimodal", "train", *texts, *small, *settings, "loader.batch_size=8"]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, "output=run"], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert cut(metrics) == {"train/num_cut_texts": 16, "val/num_cut_texts": 4}
+    assert done.stdout.count("train: 16 of 80 texts are longer") == 1
+
+
+def test_packed_batches_of_so_many_tokens_are_counted_too(small_run, texts, tmp_path):
+    options = ["loader.pack=true", "loader.max_tokens=256", "debug=none", "trainer.max_epochs=1"]
+    assert cut(train(small_run(*texts, *options), tmp_path / "run"))["val/num_cut_texts"] == 4
+
+
+def test_each_source_of_joint_training_counts_its_own(small_run, tmp_path, capsys):
+    sources = ["modality=joint", "+source@mix.digits=image", "+source@mix.tones=audio"]
+    tones = ["data.train_size=64", "data.val_size=16", "tokenizer.max_seconds=0.1", "loader.batch_size=8"]
+    tones = [f"mix.tones.{option}" for option in tones]
+    metrics = train(small_run(*sources, *tones, "mix.digits.weight=0"), tmp_path / "run")
+    assert metrics["val/tones/num_cut_sounds"] == 16
+    assert metrics["train/tones/num_cut_sounds"] > 0 and not any("digits/num_cut" in name for name in metrics)
+    assert "val/tones: 16 of 16 sounds are longer than 0.1 s" in capsys.readouterr().out
