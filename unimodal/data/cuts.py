@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 from unimodal.data.decoding.audio import probe_audio
@@ -16,9 +17,7 @@ _noted: ContextVar[set[str] | None] = ContextVar("noted", default=None)
 
 @runtime_checkable
 class Cutting(Protocol):
-    """A tokenizer's preprocess that cuts texts."""
-
-    max_len: int
+    """A tokenizer's preprocess that cuts texts at its `max_len`."""
 
     def is_cut(self, sample: Sample) -> bool:
         """Whether the sample's text has more than `max_len` tokens."""
@@ -76,13 +75,18 @@ def _of(part: Sample, preprocess: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_cut(field: str, raw: Sample, fitted: Sample, preprocess: Any) -> bool:
-    if isinstance(preprocess, Cutting):
+    if _cuts(type(preprocess)):
         return preprocess.is_cut(fitted)
     if field != "audio" or field not in fitted:
         return False
     samples, rate = fitted["audio"]
     full = len(samples) >= round(preprocess.max_seconds * rate) - 1  # resampling may round down
     return full and _is_longer(raw["audio"], preprocess.max_seconds)
+
+
+@lru_cache
+def _cuts(kind: type) -> bool:
+    return issubclass(kind, Cutting)  # a protocol's check is slow
 
 
 def _is_longer(sound: Any, max_seconds: float) -> bool:
