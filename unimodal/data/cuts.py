@@ -75,7 +75,8 @@ def _of(part: Sample, preprocess: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_cut(field: str, raw: Sample, fitted: Sample, preprocess: Any) -> bool:
-    if _cuts(type(preprocess)):
+    kind: Any = type(preprocess)
+    if _cuts(kind):
         return preprocess.is_cut(fitted)
     if field != "audio" or field not in fitted:
         return False
