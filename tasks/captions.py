@@ -1,13 +1,15 @@
 """What a captioner learns from a sample's texts: a prompt, a start, the text, its end."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from unimodal.data.decoding.texts import decode_text
-from unimodal.tokenizers.text import TextPreprocess
+from unimodal.tokenizers.text import TextPreprocess, fast_tokenizer
 from unimodal.types import IGNORED, Batch
 
 
@@ -38,12 +40,28 @@ class CaptionPreprocess:
         kept = slice(self.text.max_len)
         return example | {"input_ids": torch.tensor(ids[kept]), "labels": torch.tensor(labels[kept])}
 
+    @property
+    def max_len(self) -> int:
+        """Tokens of a row."""
+        return self.text.max_len
+
+    def is_cut(self, sample: dict[str, Any]) -> bool:
+        """Whether something of prompt or text is left out."""
+        num_prompt = len(self._ids(decode_text(sample.get("prompt") or "")))
+        num_text = len(self._ids(sample.get("text", "")))
+        return num_prompt > self.max_len // 2 or num_prompt + 1 + num_text > self.max_len
+
     def num_tokens(self, example: dict[str, Tensor]) -> int:
         """Of prompt, start and text."""
         return self.text.num_tokens(example)
 
-    def _ids(self, text: str) -> list[int]:
-        return self.text.fast.encode(text, add_special_tokens=False).ids
+    def _ids(self, text: str) -> Sequence[int]:
+        return _ids(self.text.tokenizer, text)
+
+
+@lru_cache(maxsize=2)  # prompt and text are asked about just before or after they are used
+def _ids(json: str, text: str) -> Sequence[int]:
+    return fast_tokenizer(json).encode(text, add_special_tokens=False).ids
 
 
 def without_text(batch: Batch) -> Batch:

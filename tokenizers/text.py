@@ -34,6 +34,11 @@ def fast_tokenizer(json: str, max_len: int | None = None) -> FastTokenizer:
     return tokenizer
 
 
+@lru_cache(maxsize=1)  # a text is asked about just before or after it is used
+def _encoded(json: str, max_len: int, text: str) -> Encoding:
+    return fast_tokenizer(json, max_len).encode(text)
+
+
 @dataclass(frozen=True)
 class TextPreprocess:
     """What a worker does to a string.
@@ -71,9 +76,14 @@ class TextPreprocess:
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Tensor]:
         """`text` str -> `input_ids` int64 [N], N from 1 to max_len."""
-        fast = fast_tokenizer(self.tokenizer, self.max_len)
-        ids = fast.encode(sample["text"]).ids[: self.max_len] or [self.eos_id]
+        ids = _encoded(self.tokenizer, self.max_len, sample["text"]).ids[: self.max_len] or [self.eos_id]
         return {"input_ids": torch.tensor(ids)}
+
+    def is_cut(self, sample: dict[str, Any]) -> bool:
+        """Whether `text` has more tokens than `max_len`."""
+        encoding = _encoded(self.tokenizer, self.max_len, sample["text"])
+        num_tokens = len(encoding.ids)
+        return num_tokens > self.max_len or (num_tokens == self.max_len and bool(encoding.overflowing))
 
     def num_tokens(self, example: dict[str, Tensor]) -> int:
         """How many tokens an example becomes, prefix included."""

@@ -109,7 +109,7 @@ def test_another_split_can_be_evaluated():
 
 def test_a_split_is_made_once():
     data = image_data()
-    assert data.dataset("train", True) is data.train_dataloader().dataset
+    assert data.dataset("train", True) is data.train_dataloader().dataset.dataset
 
 
 @pytest.mark.parametrize("training_first", [True, False])
@@ -118,8 +118,8 @@ def test_evaluating_the_training_split_does_not_augment_it(training_first):
     loaders = [data.train_dataloader, data.val_dataloader]
     made = [loader() for loader in (loaders if training_first else reversed(loaders))]
     training, evaluation = made if training_first else reversed(made)
-    assert training.dataset.augment is not None
-    assert evaluation.dataset.augment is None
+    assert training.dataset.dataset.augment is not None
+    assert evaluation.dataset.dataset.augment is None
 
 
 def test_seed_decides_order_and_augmentation():

@@ -146,7 +146,7 @@ def test_a_second_validation_starts_anew(make, validate):
 
 def test_fill_ups_of_two_processes_leave_the_figures_as_they_were(make, validate):
     task = make()
-    dataset = digits_loader(task, 8).dataset
+    dataset = digits_loader(task, 8).dataset.dataset
     batches = [
         batch
         for rank in (0, 1)

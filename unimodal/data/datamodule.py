@@ -73,6 +73,7 @@ class DataModule(L.LightningDataModule):
         self.takes_parts = False  # set by training, as the task does
         self.in_mixture = False  # the trainer's limits are then those of the mixture
         self.train_loader: ResumableDataLoader | None = None
+        self.eval_loader: ResumableDataLoader | None = None  # the last that was asked for
         self.restored: dict[str, Any] | None = None
 
     def dataset(self, split: str, training: bool) -> Dataset:
@@ -174,7 +175,8 @@ class DataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> ResumableDataLoader:
         """Everything once, in order."""
-        return self._loader(self.eval_split, False, self.eval_batch_size)
+        self.eval_loader = self._loader(self.eval_split, False, self.eval_batch_size)
+        return self.eval_loader
 
     def state_dict(self) -> dict[str, Any]:
         """Where training stands. Lightning restores a loader's own state in the middle of an epoch only."""

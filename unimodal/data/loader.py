@@ -1,12 +1,15 @@
 """A DataLoader that Lightning can save and restore exactly, in the middle of an epoch."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from typing import Any, cast
 
 from torch.utils.data import DataLoader, Dataset
 
 from unimodal.data.collate import collate
-from unimodal.data.sampling import ResumableBatchSampler
+from unimodal.data.cuts import noting_cuts
+from unimodal.data.sampling import Draw, ResumableBatchSampler
 from unimodal.data.token_budget import TokenBudgetSampler
 from unimodal.types import Batch
 
@@ -31,6 +34,36 @@ def batches_done(state: Mapping[str, Any], size: int, length: int) -> int:
     return min(done, length - 1)  # an unfinished epoch stays unfinished
 
 
+class Noting(Dataset):
+    """Examples, and of each whether it counts and the fields of which its input is cut.
+
+    Args:
+        dataset: takes draws.
+    """
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(cast(Sized, self.dataset))
+
+    def __getitem__(self, draw: Draw) -> tuple[dict[str, Any], bool, set[str]]:
+        with noting_cuts() as cut:
+            return self.dataset[draw], draw.counted, cut
+
+
+@dataclass(frozen=True)
+class _CollateNoted:
+    """From what `Noting` gives to a batch, how many of its examples count, and the fields cut in them."""
+
+    collate: Callable[[list[dict[str, Any]]], Batch]
+
+    def __call__(self, noted: list[tuple[dict[str, Any], bool, set[str]]]) -> tuple[Batch, int, list[str]]:
+        examples, counted, cuts = zip(*noted, strict=True)
+        cut = [field for counts, fields in zip(counted, cuts, strict=True) if counts for field in fields]
+        return self.collate(list(examples)), sum(counted), cut
+
+
 class ResumableDataLoader(DataLoader):
     """Its whole state is two integers: the epoch, and how many of its batches were handed out.
 
@@ -40,6 +73,8 @@ class ResumableDataLoader(DataLoader):
     Nothing is kept by worker or rank: the sampler's order is a pure function of (seed, epoch), so a restored
     loader leaves out what was handed out already. Lightning calls `iter` more than once without using it and
     never exhausts a sized loader; a pass therefore counts as begun with its first batch.
+
+    Of the first pass it counts the examples, and those with an input that is cut (`num_cut`).
 
     Args:
         dataset: takes draws.
@@ -62,16 +97,17 @@ class ResumableDataLoader(DataLoader):
         collate_fn: Callable[[list[dict[str, Any]]], Batch] = collate,
     ):
         super().__init__(
-            dataset,
+            Noting(dataset),
             batch_sampler=sampler,
             num_workers=num_workers,
             pin_memory=pin_memory,
-            collate_fn=collate_fn,
+            collate_fn=_CollateNoted(collate_fn),
             persistent_workers=num_workers > 0,
         )
         self._order, self._repeat = sampler, repeat
         self._pass_len = int(limit * len(sampler)) if isinstance(limit, float) else min(limit, len(sampler))
         self._epoch, self._start, self._handed_out, self._begun = 0, 0, 0, False
+        self.num_examples, self.num_cut = 0, Counter[str]()  # of the first pass; cut ones by field
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch names a private class
         if self._begun:
@@ -80,9 +116,13 @@ class ResumableDataLoader(DataLoader):
         self._order.epoch, self._order.skip = 0 if self._repeat else self._epoch, self._start
         return self._count(super().__iter__())
 
-    def _count(self, batches: Iterator[Any]) -> Iterator[Any]:
-        for batch in batches:
+    def _count(self, batches: Iterator[tuple[Batch, int, list[str]]]) -> Iterator[Batch]:
+        first = not self.num_examples
+        for batch, num_examples, cut in batches:
             self._begun, self._handed_out = True, self._handed_out + 1
+            if first:
+                self.num_examples += num_examples
+                self.num_cut.update(cut)
             yield batch
 
     @property

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from unimodal.data.cuts import are_noted, cut_fields, note_cuts
 from unimodal.data.decoded_cache import DecodedCache
 from unimodal.data.decoding.encoded import BadSample
 from unimodal.data.media import FIT
@@ -51,6 +52,7 @@ class PreparedSamples(Sequence[Sample]):
         self.max_skipped, self.allow_missing = max_skipped, allow_missing
         self.takes_parts = takes_parts
         self.skipped: set[int] = set()
+        self.cuts: dict[int, frozenset[str]] = {}
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -63,10 +65,13 @@ class PreparedSamples(Sequence[Sample]):
         for step in range(len(self)):
             place = (index + step) % len(self)
             try:
-                sample = self._fitted(place, self.samples[place])
+                raw = self.samples[place]
+                sample = self._fitted(place, raw)
             except BadSample as error:
                 self._skip(place, error)
                 continue
+            if are_noted():
+                self._note_cuts(place, raw, sample)
             return sample if self.training or not step else sample | {"counted": False}
         raise BadSample("no sample of this split can be used.")
 
@@ -92,6 +97,11 @@ class PreparedSamples(Sequence[Sample]):
             elif field in FIT:
                 sample = FIT[field](sample, preprocess)
         return as_parts(sample, self.preprocess) if self.allow_missing else sample
+
+    def _note_cuts(self, index: int, raw: Sample, fitted: Sample) -> None:
+        if index not in self.cuts:  # looked up once in each process that loads
+            self.cuts[index] = cut_fields(raw, fitted, self.preprocess)
+        note_cuts(self.cuts[index])
 
     def _lacks(self, field: str, sample: Sample) -> str:
         knob = f"Choose modality={_modality(sample)}, or data that has {field}."

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,17 @@ def output_path(output: str | None, inputs: Any, embeddings: bool) -> Path:
 
 
 def write(
-    path: Path, inputs: Inputs, answers: Mapping[int, Any], errors: Mapping[int, str], embeddings: bool
+    path: Path,
+    inputs: Inputs,
+    answers: Mapping[int, Any],
+    errors: Mapping[int, str],
+    embeddings: bool,
+    cut: Collection[int] = (),
 ) -> None:
     """One row an input, in their order; those that could not be used have an error instead of an answer.
 
-    Masks become files beside it; lists stand in a csv as JSON.
+    Where inputs were cut, a column `is_cut` says which. Masks become files beside it; lists stand in a csv as
+    JSON.
     """
     if path.suffix.lower() == ".npy":
         _write_vectors(path, inputs, answers, errors)
@@ -50,6 +56,8 @@ def write(
         _row(index, inputs, answers.get(index), errors.get(index, ""), embeddings)
         for index in range(len(inputs))
     ]
+    if cut:
+        rows = [row | _renamed({"is_cut": index in cut}, row) for index, row in enumerate(rows)]
     names = list(dict.fromkeys(name for row in rows for name in row))
     names = [name for name in names if name != "error"] + (["error"] if errors else [])
     full = [{name: row.get(name) for name in names} for row in rows]

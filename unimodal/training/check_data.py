@@ -47,6 +47,7 @@ def _check(config: build.Config, output: Path) -> bool:
     source = build.make_source(config | {"data": config["data"] | strict})
     survey = Survey()
     if isinstance(source, RowSource):
+        survey.notes = source.notes
         survey.errors, source.problems = source.problems, []  # listed here, so in nobody's way any more
         source.on_bad_sample, source.max_skipped = "skip", 1.0
     for line in source.describe():

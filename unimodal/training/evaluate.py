@@ -10,6 +10,7 @@ import lightning as L
 from unimodal.data.sources.base import Source, class_names
 from unimodal.tasks.base import Task
 from unimodal.training import build, checkpoints
+from unimodal.training.callbacks.cut_inputs import cut_metrics
 from unimodal.training.console import say, table
 from unimodal.training.decoding import with_decoding
 from unimodal.training.final_metrics import named
@@ -36,7 +37,7 @@ def evaluate(config: build.Config, config_dirs: Iterable[Path] = ()) -> dict[str
         saved, Path.cwd(), logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
     validated = trainer.validate(task, datamodule=datamodule, verbose=False)
-    metrics = named(validated, config["split"])
+    metrics = named(validated, config["split"]) | cut_metrics(trainer, datamodule, config["split"])
     rows = {"checkpoint": str(checkpoints.find(config["checkpoint"]))}
     say(table(rows | {name: f"{value:.6g}" for name, value in metrics.items()}))
     if config["output"] and trainer.is_global_zero:

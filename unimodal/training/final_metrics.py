@@ -12,6 +12,7 @@ from unimodal.data.joint_datamodule import JointDataModule
 from unimodal.tasks.learner import Learner
 from unimodal.training import checkpoints
 from unimodal.training.build import Config
+from unimodal.training.callbacks.cut_inputs import CutInputs, cut_metrics
 from unimodal.training.callbacks.throughput import Throughput
 
 Data = DataModule | JointDataModule
@@ -36,6 +37,7 @@ def final_metrics(
         metrics |= _validate(trainer, task, datamodule, split, checkpoint)
         checkpoint = None  # the weights are loaded
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+    metrics |= next((c.metrics or {} for c in callbacks if isinstance(c, CutInputs)), {})
     rates = next((c.rates(trainer.world_size) for c in callbacks if isinstance(c, Throughput)), {})
     monitors = [c.monitor for c in callbacks if isinstance(c, ModelCheckpoint) and c.monitor]
     metrics["monitor"] = next(iter(monitors), task.monitor)
@@ -58,7 +60,7 @@ def _validate(
         task, datamodule=datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True
     )
     datamodule.eval_split, trainer.loggers = "val", loggers
-    return named(validated, split)
+    return named(validated, split) | cut_metrics(trainer, datamodule, split)
 
 
 def named(validated: list[Mapping[str, float]], split: str) -> dict[str, Any]:

@@ -1,20 +1,22 @@
 """`unimodal predict`: what a trained model says of new files, and its vectors."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from unimodal.data.collate import collate
+from unimodal.data.cuts import NOUNS, cut_fields, limit_of
 from unimodal.data.decoding.encoded import BadSample
 from unimodal.data.media import FIT
 from unimodal.data.parts import as_parts, fit_parts, part_tensors
 from unimodal.data.sources.inputs import Inputs, read_inputs
 from unimodal.tasks.base import Task
 from unimodal.training import answers, build, checkpoints
+from unimodal.training.callbacks.cut_inputs import cut_line
 from unimodal.training.console import progress, say
 from unimodal.training.decoding import with_decoding
 from unimodal.training.train import quiet_known_warnings
@@ -43,8 +45,10 @@ def predict(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
         task = task.zero_shot(config["class_names"], config["templates"])
     inputs, asked = _inputs(config, task)
     output = answers.output_path(config["output"], config["inputs"], config["embeddings"])
-    rows, errors = _ask(config, task, inputs, asked)
-    answers.write(output, inputs, rows, errors, config["embeddings"])
+    rows, errors, cuts = _ask(config, task, inputs, asked)
+    answers.write(output, inputs, rows, errors, config["embeddings"], set(cuts))
+    for line in [*inputs.notes, *_cut_lines(cuts, len(inputs), asked)]:
+        say(f"  {line}")
     for error in [*inputs.problems, *errors.values()][:SHOWN]:
         say(f"  left out: {error}")
     num_bad = len(errors) + len(inputs.problems)
@@ -83,10 +87,16 @@ def _read(config: build.Config, fields: Sequence[str], optional: Collection[str]
     )
 
 
+def _cut_lines(cuts: Mapping[int, frozenset[str]], num_inputs: int, asked: Mapping[str, Any]) -> list[str]:
+    counts = Counter(field for fields in cuts.values() for field in fields)
+    limits = {field: limit_of(field, asked[field]) for field in counts}
+    return [cut_line(num, num_inputs, NOUNS[field], limits[field]) for field, num in counts.items()]
+
+
 def _ask(
     config: build.Config, task: Task, inputs: Inputs, asked: Mapping[str, Any]
-) -> tuple[dict[int, Any], dict[int, str]]:
-    """Answers and errors, by the input's index."""
+) -> tuple[dict[int, Any], dict[int, str], dict[int, frozenset[str]]]:
+    """Answers, errors, and the fields that are cut, by the input's index."""
     node = dict(config["trainer"])
     trainer = build.make_trainer(
         {"trainer": node}, Path.cwd(), logger=False, enable_checkpointing=False, enable_progress_bar=False
@@ -102,11 +112,14 @@ def _ask(
     if trainer.world_size > 1:
         raise ValueError("predict runs in one process; choose trainer=cpu or trainer=gpu with one device.")
     trainer.predict(asker, _Counted(loader, len(inputs)), return_predictions=False)
-    return asker.rows, asker.errors
+    return asker.rows, asker.errors, asker.cuts
+
+
+Asked = tuple[int, Any, str, frozenset[str]]
 
 
 class _Asked(Dataset):
-    """Each input as (index, tensors or prompt, error)."""
+    """Each input as (index, tensors or prompt, error, fields that are cut)."""
 
     def __init__(self, inputs: Inputs, preprocess: Mapping[str, Any], generate: bool, allow_missing: bool):
         self.inputs, self.preprocess, self.generate = inputs, dict(preprocess), generate
@@ -115,29 +128,36 @@ class _Asked(Dataset):
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def __getitem__(self, index: int) -> tuple[int, Any, str]:
+    def __getitem__(self, index: int) -> Asked:
         try:
-            sample = self.inputs[index]
-            if self.allow_missing and "parts" not in sample:
-                sample = as_parts(sample, self.preprocess)
-            if "parts" in sample:
-                parts = fit_parts(sample, self.preprocess)["parts"]
-                return index, {"parts": part_tensors(parts, self.preprocess)}, ""
-            for field, preprocess in self.preprocess.items():
-                sample = FIT[field](sample, preprocess) if field in FIT else sample
-            return index, sample["text"] if self.generate else self._tensors(sample), ""
+            raw = self.inputs[index]
+            if self.allow_missing and "parts" not in raw:
+                raw = as_parts(raw, self.preprocess)
+            sample = fit_parts(raw, self.preprocess) if "parts" in raw else self._fitted(raw)
+            if self.generate and "parts" not in sample:
+                return index, sample["text"], "", frozenset()  # a prompt is never cut
+            tensors = self._tensors(sample)
+            return index, tensors, "", cut_fields(raw, sample, self.preprocess)
         except BadSample as error:
-            return index, None, str(error)
+            return index, None, str(error), frozenset()
 
-    def _tensors(self, sample: Sample) -> dict[str, Tensor]:
+    def _fitted(self, sample: Sample) -> Sample:
+        for field, preprocess in self.preprocess.items():
+            sample = FIT[field](sample, preprocess) if field in FIT else sample
+        return sample
+
+    def _tensors(self, sample: Sample) -> dict[str, Any]:
+        if "parts" in sample:
+            return {"parts": part_tensors(sample["parts"], self.preprocess)}
         made = [preprocess(sample) for preprocess in self.preprocess.values()]
         return {key: tensor for tensors in made for key, tensor in tensors.items()}
 
 
-def _batch(asked: Sequence[tuple[int, Any, str]]) -> dict[str, Any]:
-    good = [(index, value) for index, value, error in asked if not error]
+def _batch(asked: Sequence[Asked]) -> dict[str, Any]:
+    good = [(index, value) for index, value, error, _ in asked if not error]
     batch: dict[str, Any] = {"indices": [index for index, _ in good]}
-    batch["errors"] = {index: error for index, _, error in asked if error}
+    batch["errors"] = {index: error for index, _, error, _ in asked if error}
+    batch["cuts"] = {index: cut for index, _, _, cut in asked if cut}
     prompts = bool(good) and isinstance(good[0][1], str)
     batch["prompts" if prompts else "inputs"] = (
         [value for _, value in good] if prompts else collate([value for _, value in good]) if good else {}
@@ -170,10 +190,12 @@ class _Asker(L.LightningModule):
         self.generates = task.generates and not embeddings
         self.rows: dict[int, Any] = {}
         self.errors: dict[int, str] = {}
+        self.cuts: dict[int, frozenset[str]] = {}
 
     def predict_step(self, batch: Mapping[str, Any], batch_idx: int) -> None:
         """Collects by index."""
         self.errors |= batch["errors"]
+        self.cuts |= batch["cuts"]
         if not batch["indices"]:
             return
         self.rows |= dict(zip(batch["indices"], self._answers(batch), strict=True))

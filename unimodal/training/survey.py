@@ -20,6 +20,7 @@ class Survey:
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # how the data was read, and what of it was not
     counts: dict[str, Counter[str]] = field(default_factory=dict)  # split: class: samples
     samples: Counter[str] = field(default_factory=Counter)  # by split
     sizes: dict[str, list[float]] = field(default_factory=dict)
@@ -42,6 +43,7 @@ class Survey:
             "errors": self.errors,
             "warnings": self.warnings,
             "advice": self.advice,
+            "notes": self.notes,
             "counts": {split: dict(counts) for split, counts in self.counts.items()},
             "sizes": {name: quantiles(values) for name, values in self.sizes.items()},
             "tokens": quantiles(self.tokens),

@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import Logger
 from unimodal.tasks.learner import Learner
 from unimodal.training import build, checkpoints
 from unimodal.training.callbacks.checkpointing import FinalWeights
+from unimodal.training.callbacks.cut_inputs import CutInputs
 from unimodal.training.callbacks.progress import ProgressBar, ProgressLines
 from unimodal.training.console import is_terminal, say, table
 from unimodal.training.final_metrics import Data, final_metrics
@@ -111,7 +112,7 @@ def quiet_known_warnings() -> None:
 def _make_trainer(config: build.Config, task: Learner, output: Path) -> L.Trainer:
     terminal = is_terminal()
     progress = ProgressBar() if terminal else ProgressLines()
-    callbacks = [*make_callbacks(config, task), checkpoints.SaveConfig(config), progress]
+    callbacks = [*make_callbacks(config, task), checkpoints.SaveConfig(config), progress, CutInputs()]
     callbacks.append(FinalWeights(output / checkpoints.LAST))  # behind those that may stop the run
     checkpointing = any(isinstance(one, Checkpoint) for one in callbacks)  # Lightning would add one otherwise
     loggers: list[Logger] = [build.make(node) for node in (config.get("logger") or {}).values() if node]

@@ -41,20 +41,55 @@ def rows(num, classes="ab"):
     return [f"row {i}" for i in range(num)], [[classes[i % len(classes)]] for i in range(num)]
 
 
-def test_about_the_share_is_held_out_of_each_class():
-    keys, strata = rows(4000)
-    chosen = make_val(keys, strata, 0.1)
-    for name in "ab":
-        share = [c for c, s in zip(chosen, strata, strict=True) if s == [name]]
-        assert 0.08 < sum(share) / len(share) < 0.12
+@pytest.mark.parametrize("num", [30, 408, 4000])
+@pytest.mark.parametrize("classes", ["ab", "abcdefg"])
+def test_each_class_gives_its_share_to_within_a_tenth(num, classes):
+    keys, strata = rows(num, classes)
+    for seed in range(10):
+        chosen = make_val(keys, strata, 0.1, seed)
+        for name in classes:
+            held = [c for c, s in zip(chosen, strata, strict=True) if s == [name]]
+            wanted = max(round(0.1 * len(held)), 1)
+            assert abs(sum(held) - wanted) <= wanted // 10
 
 
-def test_no_sample_moves_when_rows_are_added_or_shuffled():  # FAULTS 42
+@pytest.mark.parametrize("num", [30, 408, 4000])
+def test_samples_without_classes_give_their_share_to_within_a_tenth(num):
+    for seed in range(10):
+        held = sum(make_val([f"row {i}" for i in range(num)], [[]] * num, 0.1, seed))
+        assert abs(held - round(0.1 * num)) <= round(0.1 * num) // 10
+
+
+def test_with_several_classes_a_sample_each_class_gives_about_its_share():
+    keys = [f"row {i}" for i in range(600)]
+    classes = [[name for place, name in enumerate("abcd") if i % (place + 2) == 0] for i in range(600)]
+    for seed in range(10):
+        chosen = make_val(keys, classes, 0.1, seed)
+        for name in "abcd":
+            held = [c for c, s in zip(chosen, classes, strict=True) if name in s]
+            assert 0.08 < sum(held) / len(held) < 0.12
+
+
+def test_ids_with_many_rows_count_as_many_rows():
+    keys = [f"patient {i}" for i in range(60) for _ in range(1 + i % 8)]
+    for seed in range(10):
+        held = make_val(keys, [["a"]] * len(keys), 0.2, seed)
+        assert 0.17 < sum(held) / len(held) < 0.23
+
+
+def test_no_sample_moves_when_rows_are_shuffled():  # FAULTS 42
     keys, strata = rows(200)
     before = dict(zip(keys, make_val(keys, strata, 0.2), strict=True))
-    more, more_strata = rows(400)
-    after = dict(zip(reversed(more), make_val(more[::-1], more_strata[::-1], 0.2), strict=True))
-    assert all(after[key] == before[key] for key in keys)
+    assert before == dict(zip(keys[::-1], make_val(keys[::-1], strata[::-1], 0.2), strict=True))
+
+
+@pytest.mark.parametrize(("num", "classes", "most"), [(408, "abcdefg", 0.02), (20_000, "ab", 0.001)])
+def test_hardly_a_sample_moves_when_rows_are_added(num, classes, most):  # FAULTS 42
+    for seed in range(5):
+        keys, strata = rows(num, classes)
+        before = make_val(keys, strata, 0.1, seed)
+        after = make_val(*rows(num + num // 10, classes), 0.1, seed)[:num]
+        assert sum(a != b for a, b in zip(before, after, strict=True)) <= most * num
 
 
 def test_the_same_content_is_on_one_side():

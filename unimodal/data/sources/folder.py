@@ -13,11 +13,12 @@ from unimodal.data.sources.files import Files
 from unimodal.data.sources.labels import Labels
 from unimodal.data.sources.layout import Found, classify
 from unimodal.data.sources.mask_folders import read_mask_folders
-from unimodal.data.sources.paths import EXTENSIONS, TABLES, existing, field_of, inside
-from unimodal.data.sources.reading import Reading, read_tables
+from unimodal.data.sources.metadata import read_metadata
+from unimodal.data.sources.paths import EXTENSIONS, TABLES, existing, field_of
+from unimodal.data.sources.reading import Reading
 from unimodal.data.sources.row_source import Policy, RowSource
 from unimodal.data.sources.rows import MediaRows
-from unimodal.data.sources.scan import Scan
+from unimodal.data.sources.scan import Scan, is_remark, numbered
 from unimodal.data.sources.splits import SplitNames
 from unimodal.data.sources.tables import Table
 
@@ -31,8 +32,8 @@ class FolderSource(RowSource):
 
     Understood are, each with or without split folders above it (train, val, test and their usual other
     names): class folders with files at any depth; files beside a `metadata.csv|tsv|jsonl|parquet` with a
-    `file_name` column; `images` beside `masks`; text files alone, to model language. Hidden files and those
-    of no known kind are left out and counted. Files are taken in the order of their names.
+    `file_name` column; `images` beside `masks`; text files alone, to model language. Hidden files are not
+    looked at; what else is not read is counted in the notes. Files are taken in the order of their names.
 
     Args:
         path: the folder, or one text file, whose end becomes val.
@@ -57,8 +58,8 @@ class FolderSource(RowSource):
         place, names = existing(path), SplitNames(splits)
         if place.is_file():
             reading = _text_file(place, Policy(**policy).val_fraction)
-        elif tables := _metadata(place, names, allow_outside_root):
-            reading = read_tables(tables, columns or {}, names, allow_outside_root, root=place)
+        elif listed := read_metadata(place, names, columns or {}, allow_outside_root):
+            reading = listed
         elif masked := read_mask_folders(place, names, allow_outside_root):
             reading = masked
         else:
@@ -90,34 +91,14 @@ def read_folder(
     )
     columns = Columns({field: "file"}, ["label"] if labelled else [])
     samples = MediaRows(table, columns.media, text_files=True, allow_outside=allow_outside)
-    return Reading(samples, columns, [file.split for file in found], scan.notes(), LABEL_HINT)
+    others = Counter(file.field for file in every if file.field != field and not is_remark(file.name))
+    notes = [f"left out: {numbered(others)}; read are the {field} files (data.modality)"] if others else []
+    return Reading(samples, columns, [file.split for file in found], scan.notes() + notes, LABEL_HINT)
 
 
 def _names_as_they_are(labels: Labels) -> Labels:
     """A folder's name is a class, also where it looks like a number."""
     return replace(labels, kind="class") if labels.kind == "auto" and not labels.separator else labels
-
-
-def _metadata(root: Path, names: SplitNames, allow_outside: bool) -> dict[Path, str | None]:
-    """The metadata tables of a folder, or of its split folders."""
-    found = _metadata_files(root, names)
-    for file in found:
-        inside(root, str(file), str(root), allow_outside)
-    return found
-
-
-def _metadata_files(root: Path, names: SplitNames) -> dict[Path, str | None]:
-    here = [file for suffix in TABLES if (file := root / f"metadata{suffix}").is_file()]
-    if here:
-        return {here[0]: None}
-    folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and folder.name in names)
-    found = {
-        file: names.canonical(folder.name, str(root))
-        for folder in folders
-        for suffix in TABLES
-        if (file := folder / f"metadata{suffix}").is_file()
-    }
-    return dict(found)
 
 
 def _one_kind(found: list[Found], modality: str | None, scan: Scan) -> str:

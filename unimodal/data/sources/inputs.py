@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unimodal.data.decoding.encoded import Encoded
+from unimodal.data.decoding.encoded import BadSample, Encoded
 from unimodal.data.decoding.texts import decode_text
 from unimodal.data.sources.columns import choose
 from unimodal.data.sources.listed import spread
 from unimodal.data.sources.paths import TABLES, existing, field_of
 from unimodal.data.sources.rows import MediaRows
-from unimodal.data.sources.scan import Scan
+from unimodal.data.sources.scan import Scan, is_remark, numbered
 from unimodal.data.sources.tables import Table, read_table
 from unimodal.types import Sample
 
@@ -26,6 +26,7 @@ class Inputs(Sequence[Sample]):
         names: what each is called in the answers: a file's name relative to the folder, or the row.
         columns: of a table, to be repeated in the answers.
         problems: what could not be read at all.
+        notes: what was left out.
     """
 
     def __init__(
@@ -34,15 +35,20 @@ class Inputs(Sequence[Sample]):
         names: Sequence[str],
         columns: Mapping[str, Sequence[Any]] | None = None,
         problems: Sequence[str] = (),
+        notes: Sequence[str] = (),
     ):
         self.samples, self.names = samples, names
-        self.columns, self.problems = dict(columns or {}), list(problems)
+        self.columns, self.problems, self.notes = dict(columns or {}), list(problems), list(notes)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: Any) -> Any:
-        return self.samples[index]
+        sample = self.samples[index]
+        text = sample.get("text")
+        if isinstance(text, str) and not text.strip():
+            raise BadSample(f"{self.samples.rows.where(index)}: has no text.")
+        return sample
 
 
 def read_inputs(
@@ -98,13 +104,17 @@ def _found(path: str | Sequence[str]) -> Path | list[Path]:
 
 def _folder(root: Path, field: str, allow_outside: bool) -> Inputs:
     scan = Scan(root, allow_outside)
-    names = [name for name in scan.walk(root) if field_of(name) == field]
+    every = list(scan.walk(root))
+    names = [name for name in every if field_of(name) == field]
+    others = Counter(
+        field_of(name) or "" for name in every if field_of(name) != field and not is_remark(name)
+    )
     if not names:
-        others = Counter(field_of(name) for name in scan.walk(root))
         there = [", ".join(f"{count} {kind}" for kind, count in others.most_common())] if others else []
         kinds = "; ".join([*there, *scan.notes(), *scan.problems[:3]]) or "it is empty"
         raise ValueError(f"inputs={root} holds no {field} files ({kinds}).")
-    return _of_names(root, names, field, allow_outside, scan.problems)
+    left = [f"left out: {numbered(others)}; this model reads {field}"] if others else []
+    return _of_names(root, names, field, allow_outside, scan.problems, left + scan.notes())
 
 
 def _files(paths: Sequence[Path], field: str, allow_outside: bool) -> Inputs:
@@ -118,11 +128,16 @@ def _files(paths: Sequence[Path], field: str, allow_outside: bool) -> Inputs:
 
 
 def _of_names(
-    root: Path, names: list[str], field: str, allow_outside: bool, problems: Sequence[str] = ()
+    root: Path,
+    names: list[str],
+    field: str,
+    allow_outside: bool,
+    problems: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> Inputs:
     table = Table(str(root), {"file": names}, root=root)
     samples = MediaRows(table, {field: "file"}, text_files=True, allow_outside=allow_outside)
-    return Inputs(samples, names, problems=problems)
+    return Inputs(samples, names, problems=problems, notes=notes)
 
 
 def _table(
@@ -155,8 +170,9 @@ def _table(
 
 
 def _lines(path: Path) -> Inputs:
-    lines = [line for line in decode_text(Encoded(path=str(path))).split("\n") if line.strip()]
-    if not lines:
+    text = decode_text(Encoded(path=str(path)))
+    if not text.strip():
         raise ValueError(f"inputs={path} is empty; write one text a line.")
-    table = Table(str(path), {"text": lines})
+    lines = text.removesuffix("\n").split("\n")
+    table = Table(str(path), {"text": lines}, range(1, len(lines) + 1))
     return Inputs(MediaRows(table, {"text": "text"}), lines)

@@ -48,14 +48,16 @@ def classify(scan: Scan, names: SplitNames) -> Iterator[Found]:
     splits = split_folders(scan, names)
     if not splits:
         _check_level(scan, names)
-        yield from _class_folders(scan, scan.root, None)
+        yield from class_folders(scan, scan.root, None)
         return
     for folder, split in splits.items():
-        yield from _class_folders(scan, scan.root / folder, split)
+        yield from class_folders(scan, scan.root / folder, split)
     scan.problems += [f"{scan.root / name}: lies beside the split folders" for name in scan.files(scan.root)]
+    scan.count_others(scan.root)
 
 
-def _class_folders(scan: Scan, base: Path, split: str | None) -> Iterator[Found]:
+def class_folders(scan: Scan, base: Path, split: str | None) -> Iterator[Found]:
+    """The media files below a folder; the first folder on the way to each is its class, if there are any."""
     depth = len(base.relative_to(scan.root).parts)
     classes = bool(scan.folders(base))
     for name in scan.walk(base):

@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from unimodal.data.sources.columns import Columns
 from unimodal.data.sources.files import Files
+from unimodal.data.sources.metadata import unlisted
 from unimodal.data.sources.paths import field_of
 from unimodal.data.sources.reading import Reading
 from unimodal.data.sources.rows import MediaRows
@@ -21,6 +22,7 @@ def read_mask_folders(root: Path, names: SplitNames, allow_outside: bool = False
     is a problem, a mask without an image is left out and counted.
     """
     scan = Scan(root, allow_outside)
+    used: set[str] = set()
     bases = [(root, None)] if _masks_in(scan, root) else list(_split_bases(scan, names))
     if not bases:
         return None
@@ -29,6 +31,7 @@ def read_mask_folders(root: Path, names: SplitNames, allow_outside: bool = False
         images = _by_stem(scan, base / IMAGES)
         masks = _by_stem(scan, base / _masks_in(scan, base))
         spare += len(masks.keys() - images.keys())
+        used |= {*images.values(), *masks.values()}
         for stem, image in images.items():
             if stem in masks:
                 found.append((image, masks[stem], split or _split_within(stem, names)))
@@ -39,7 +42,8 @@ def read_mask_folders(root: Path, names: SplitNames, allow_outside: bool = False
     samples = MediaRows(
         Files(root, columns, scan.problems), media, allow_outside=allow_outside, regions=regions
     )
-    notes = [*scan.notes(), *([f"{spare} masks without an image are left out"] if spare else [])]
+    notes = [f"{spare} masks without an image are left out"] if spare else []
+    notes += unlisted(root, used | {"classes.txt"}, allow_outside=allow_outside)
     return Reading(samples, Columns(media, regions=regions), [split for _, _, split in found], notes)
 
 

@@ -77,11 +77,12 @@ def of_rows(
     if isinstance(rows, ListedRows):
         splits = [splits[origin] for origin in rows.origins]
         notes = [f"{len(rows):,} samples of {num_read:,} rows: lists in {', '.join(rows.columns)}"]
-    if chosen.split and not any(splits):
+    if chosen.split and not all(splits):
         values = rows.column(chosen.split)
         where = f"{name}, column {chosen.split}"
-        known = {value: names.canonical(str(value), where) for value in set(values)}
-        splits = [known[value] for value in values]
+        asked = {value for value, split in zip(values, splits, strict=True) if split is None}
+        known = {value: names.canonical(str(value), where) for value in asked}
+        splits = [split or known[value] for value, split in zip(values, splits, strict=True)]
     there = ", ".join(rows.column_names)
     hint = f"{name} has the columns {there}; say which is it with data.columns.label=NAME"
     samples = MediaRows(rows, chosen.media, chosen.text_files, allow_outside, chosen.regions)

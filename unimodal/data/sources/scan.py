@@ -2,13 +2,14 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from unimodal.data.decoding.encoded import BadSample
 from unimodal.data.sources.paths import TABLES, field_of, inside
 
 JUNK = ("thumbs.db", "desktop.ini", "__macosx")
+REMARKS = ("license", "readme")
 
 
 class Scan:
@@ -17,14 +18,16 @@ class Scan:
     Args:
         root: the data set's folder, resolved.
         allow_outside: follow links out of it.
+        known: files that are read in another way, such as tables.
 
     Attributes:
         problems: files that are there but cannot be read, each with the reason.
         ignored: how many files of which extension are no media.
     """
 
-    def __init__(self, root: Path, allow_outside: bool = False):
+    def __init__(self, root: Path, allow_outside: bool = False, known: Collection[Path] = ()):
         self.root, self.allow_outside = root, allow_outside
+        self.known = {str(path) for path in known}
         self.problems: list[str] = []
         self.ignored: Counter[str] = Counter()
 
@@ -35,6 +38,12 @@ class Scan:
     def files(self, folder: Path) -> list[str]:
         """Names of the media files right in a folder, sorted."""
         return [name for name in self._media(folder) if field_of(name)]
+
+    def count_others(self, folder: Path) -> None:
+        """Count the files right in a folder that are no media; `walk` does so on its way."""
+        for name in self._media(folder):
+            if not field_of(name):
+                self._ignore(name)
 
     def walk(self, folder: Path, above: tuple[Path, ...] = ()) -> Iterator[str]:
         """All media files below, relative to the root with `/`, in the order of names at each level."""
@@ -54,7 +63,7 @@ class Scan:
                     self.problems.append(f"{path}: is not a regular file" + _broken(entry))
                 elif field_of(entry.name):
                     yield name
-                else:
+                elif str(path) not in self.known:
                     self._ignore(entry.name)
             except (BadSample, OSError) as error:
                 self.problems.append(
@@ -74,7 +83,7 @@ class Scan:
         return [entry.name for entry in self._entries(folder) if not entry.is_dir()]
 
     def _ignore(self, name: str) -> None:
-        if not name.lower().startswith(("license", "readme")):
+        if not is_remark(name):
             self.ignored[os.path.splitext(name)[1].lower() or name] += 1
 
     def notes(self) -> list[str]:
@@ -85,6 +94,16 @@ class Scan:
         tables = any(extension in TABLES for extension in self.ignored)
         hint = " (read tables with data=table)" if tables else ""
         return [f"files of no kind that is read: {kinds}{hint}"]
+
+
+def is_remark(name: str) -> bool:
+    """Whether a file describes the data instead of being a part of it."""
+    return name.rpartition("/")[2].lower().startswith(REMARKS)
+
+
+def numbered(kinds: Mapping[str, int]) -> str:
+    """Files by kind, such as `3 image files and 1 audio file`."""
+    return " and ".join(f"{num:,} {kind} file{'s' * (num != 1)}" for kind, num in sorted(kinds.items()))
 
 
 def _broken(entry: os.DirEntry[str]) -> str:
