@@ -8,19 +8,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
+from PIL import Image, UnidentifiedImageError, features
 from torch import Tensor
 
 from unimodal.data.decoding.encoded import Encoded
 from unimodal.data.decoding.faults import guarded, warn_once, why
 from unimodal.data.decoding.forms import as_picture, encoded
 from unimodal.data.decoding.resizing import Size
-from unimodal.data.decoding.rgb import to_rgb
+from unimodal.data.decoding.rgb import GREY, keep_transparency, orientation, to_rgb, upright
 from unimodal.data.decoding.sniffing import IMAGE
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # no other parser is reachable
 MAX_PIXELS = 64_000_000
-GREY = (127, 127, 127)
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def decode_image(
     picture = as_picture(value, where)
     if picture is not None:
         with guarded(Encoded(data=b"", where=where or "an image"), IMAGE):
-            return _pixels(to_rgb(_upright(picture), background))
+            return _pixels(to_rgb(upright(picture), background))
     source = encoded(value, where)
     with guarded(source, IMAGE), opened(source, max_pixels) as image:
         if size is not None:
@@ -67,7 +66,7 @@ def decode_image(
         image.load()
         if image.mode in ("I", "F") or image.mode.startswith("I;"):
             warn_once(source, f"has more than 8 bits a value (mode {image.mode}); scaled to 8")
-        return _pixels(to_rgb(_upright(image), background))
+        return _pixels(to_rgb(upright(image), background))
 
 
 def probe_image(value: Any, where: str = "", max_pixels: int = MAX_PIXELS) -> ImageFacts:
@@ -101,12 +100,13 @@ def opened(source: Encoded, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Imag
             raise source.bad(
                 f"has {width} x {height} pixels, more than max_pixels={max_pixels}; it is not decoded"
             )
+        keep_transparency(image)
         yield image
 
 
 def _shrink(image: Image.Image, size: Size) -> None:
     """By Pillow's draft mode, which only JPEG has: its blocks of 8 x 8 come out smaller, never coarser."""
-    lying = _orientation(image) >= 5  # stored so
+    lying = orientation(image) >= 5  # stored so
     if callable(size):
         size = size(*(image.size if lying else image.size[::-1]))
     height, width = size[::-1] if lying else size
@@ -121,21 +121,6 @@ def _has_more(image: Image.Image) -> bool:
     finally:
         image.seek(0)
     return True
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    if _orientation(image) == 1:
-        return image
-    return ImageOps.exif_transpose(image)
-
-
-def _orientation(image: Image.Image) -> int:
-    """1 to 8; 1 where there is none, or EXIF data that cannot be read."""
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # whatever a broken block makes the parser raise
-        return 1
-    return value if value in range(2, 9) else 1
 
 
 def _pixels(image: Image.Image) -> Tensor:

@@ -3,8 +3,9 @@
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, ImageOps, WebPImagePlugin
 
+GREY = (127, 127, 127)  # RGB, what is seen through transparent pixels
 TIFF_BITS = 258  # the tag BitsPerSample
 
 
@@ -25,6 +26,29 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
         ground = Image.new("RGBA", image.size, (*background, 255))
         image = Image.alpha_composite(ground, image.convert("RGBA"))
     return image.convert("RGB")
+
+
+def keep_transparency(image: Image.Image) -> None:
+    """Makes Pillow hand over the transparency of an animated WebP file's canvas; called before loading.
+
+    Pillow takes such a file for opaque if each frame is, though frames may leave parts of the canvas empty.
+    """
+    if isinstance(image, WebPImagePlugin.WebPImageFile) and image.is_animated and image.mode == "RGB":
+        image._mode = image.rawmode = "RGBA"
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image as its EXIF orientation wants it shown."""
+    return image if orientation(image) == 1 else ImageOps.exif_transpose(image)
+
+
+def orientation(image: Image.Image) -> int:
+    """1 to 8, as EXIF counts them; 1 where there is none, or EXIF data that cannot be read."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # whatever a broken block makes the parser raise
+        return 1
+    return value if value in range(2, 9) else 1
 
 
 def eight_bits(values: np.ndarray, bits: int = 16) -> np.ndarray:
