@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image, features
 
 from unimodal.data.decoding.messages import Answer, Unusable
-from unimodal.data.decoding.rgb import GREY, keep_transparency, to_rgb, upright
+from unimodal.data.decoding.rgb import GREY, to_rgb, upright
+from unimodal.data.decoding.stored import keep_transparency
 
 FORMATS = ("WEBP", "AVIF")
 DEFAULT_MS = 100  # of a frame whose duration is 0, as browsers show it
@@ -23,7 +24,7 @@ def is_animation(file: str | BytesIO) -> bool:
     if head[:4] == b"RIFF":
         return head[8:12] == b"WEBP"
     brands = head[8:64]
-    return head[4:8] == b"ftyp" and (b"avif" in brands or b"avis" in brands) and features.check("avif")
+    return head[4:8] == b"ftyp" and (b"avif" in brands or b"avis" in brands) and bool(features.check("avif"))
 
 
 def read_clip(file: str | BytesIO, num_frames: int, size: tuple[int, int] | None) -> Answer:

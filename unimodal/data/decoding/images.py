@@ -15,10 +15,12 @@ from unimodal.data.decoding.encoded import Encoded
 from unimodal.data.decoding.faults import guarded, warn_once, why
 from unimodal.data.decoding.forms import as_picture, encoded
 from unimodal.data.decoding.resizing import Size
-from unimodal.data.decoding.rgb import GREY, keep_transparency, orientation, to_rgb, upright
+from unimodal.data.decoding.rgb import GREY, orientation, to_rgb, upright
 from unimodal.data.decoding.sniffing import IMAGE
+from unimodal.data.decoding.stored import described, mend, reopened, wide_values
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # no other parser is reachable
+TIFF = (b"II*\0", b"MM\0*")
 MAX_PIXELS = 64_000_000
 
 
@@ -64,8 +66,11 @@ def decode_image(
         if _has_more(image):
             warn_once(source, "has more than one frame or page; the first is used")
         image.load()
-        if image.mode in ("I", "F") or image.mode.startswith("I;"):
-            warn_once(source, f"has more than 8 bits a value (mode {image.mode}); scaled to 8")
+        wide = wide_values(image)
+        if wide is not None:
+            warn_once(
+                source, f"has more than 8 bits a value, or a sign (mode {image.mode}); {_scaling(*wide[:2])}"
+            )
         return _pixels(to_rgb(upright(image), background))
 
 
@@ -86,21 +91,31 @@ def opened(source: Encoded, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Imag
     file: Any = source.path if source.data is None else BytesIO(source.data)
     formats = [*FORMATS, "AVIF"] if features.check("avif") else FORMATS
     try:
-        image = Image.open(file, formats=formats)
+        image: Image.Image = Image.open(file, formats=formats)
         if image.format == "PNG":  # whose checksums Pillow leaves unread in decoding
             image.verify()
             image = Image.open(file, formats=formats)
     except Image.DecompressionBombError as error:
         raise source.bad(f"is too large (max_pixels={max_pixels}): {error}") from error
     except UnidentifiedImageError as error:
-        raise source.bad(why(source, IMAGE, "its header is of no known format, or broken")) from error
+        data = source.read() if source.read(4) in TIFF else b""
+        again = reopened(data)
+        if again is None:
+            reason = described(data) or "its header is of no known format, or broken"
+            raise source.bad(why(source, IMAGE, reason)) from error
+        image = again
     with image:
         width, height = image.size
         if width * height > max_pixels:
             raise source.bad(
                 f"has {width} x {height} pixels, more than max_pixels={max_pixels}; it is not decoded"
             )
-        keep_transparency(image)
+        try:
+            notes = mend(image, source.read(64))
+        except ValueError as error:
+            raise source.bad(why(source, IMAGE, str(error))) from error
+        for note in notes:
+            warn_once(source, note)
         yield image
 
 
@@ -121,6 +136,14 @@ def _has_more(image: Image.Image) -> bool:
     finally:
         image.seek(0)
     return True
+
+
+def _scaling(values: np.ndarray, limits: tuple[float, float] | None) -> str:
+    if limits is None:
+        return "the file declares no range for them; 0 to 1 or 65535 is taken, else from least to greatest"
+    if values.min() < limits[0] or values.max() > limits[1]:
+        return "some are beyond the range that the file declares; they are scaled from least to greatest"
+    return f"they are scaled to 8 bits from the declared range, {limits[0]:g} to {limits[1]:g}"
 
 
 def _pixels(image: Image.Image) -> Tensor:

@@ -1,12 +1,14 @@
 """Pillow's modes to 8-bit sRGB: wide values scaled, embedded profiles applied, transparency composited."""
 
 from io import BytesIO
+from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps, WebPImagePlugin
+from PIL import ExifTags, Image, ImageCms, ImageOps
+
+from unimodal.data.decoding.stored import wide_values
 
 GREY = (127, 127, 127)  # RGB, what is seen through transparent pixels
-TIFF_BITS = 258  # the tag BitsPerSample
 
 
 def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
@@ -19,8 +21,15 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
         image: of any mode.
         background: RGB, shown where it is transparent.
     """
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
-        return Image.fromarray(eight_bits(np.asarray(image), _bits(image))).convert("RGB")
+    wide = wide_values(image)
+    if wide is not None:
+        return _grey(*wide, image.info.get("transparency"), background)
+    if image.mode == "LAB":  # whose numbers Pillow's own conversion takes for other colours
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB") or image
+    if image.mode == "La":  # premultiplied, from which Pillow converts nothing
+        grey, alpha = image.getchannel(0), image.getchannel(1)
+        image = Image.merge("RGBa", (grey, grey, grey, alpha)).convert("RGBA")
     image = _srgb(image)
     if image.has_transparency_data:
         ground = Image.new("RGBA", image.size, (*background, 255))
@@ -28,13 +37,19 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     return image.convert("RGB")
 
 
-def keep_transparency(image: Image.Image) -> None:
-    """Makes Pillow hand over the transparency of an animated WebP file's canvas; called before loading.
-
-    Pillow takes such a file for opaque if each frame is, though frames may leave parts of the canvas empty.
-    """
-    if isinstance(image, WebPImagePlugin.WebPImageFile) and image.is_animated and image.mode == "RGB":
-        image._mode = image.rawmode = "RGBA"
+def _grey(
+    values: np.ndarray,
+    limits: tuple[float, float] | None,
+    white_is_zero: bool,
+    clear: Any,
+    background: tuple[int, int, int],
+) -> Image.Image:
+    """`clear` is the value that is transparent."""
+    grey = eight_bits(values, limits)
+    pixels = np.repeat((255 - grey if white_is_zero else grey)[..., None], 3, 2)
+    if isinstance(clear, int):
+        pixels[values == clear] = background
+    return Image.fromarray(pixels)
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -51,23 +66,17 @@ def orientation(image: Image.Image) -> int:
     return value if value in range(2, 9) else 1
 
 
-def eight_bits(values: np.ndarray, bits: int = 16) -> np.ndarray:
-    """Grey values [H, W] as uint8, the whole declared range kept.
+def eight_bits(values: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+    """Grey values [H, W] as uint8, the whole of the range `limits` kept.
 
-    Unsigned `bits` wide where they fit that, floats in 0 to 1 as such, all else from least to greatest.
+    Without limits, or with values beyond them: whole numbers in 0 to 65535 and floats in 0 to 1 as such, all
+    else from least to greatest.
     """
     wide = np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
-    low, high = 0.0, float(2**bits - 1) if values.dtype.kind in "ui" else 1.0
+    low, high = limits or (0.0, 65535.0 if values.dtype.kind in "ui" else 1.0)
     if wide.min() < low or wide.max() > high:
-        low, high = wide.min(), wide.max()
+        low, high = float(wide.min()), float(wide.max())
     return np.round((wide - low) * (255 / max(high - low, np.finfo(np.float64).tiny))).astype(np.uint8)
-
-
-def _bits(image: Image.Image) -> int:
-    """That a value has by declaration: 12 in some TIFF files, else 16."""
-    bits = image.getexif().get(TIFF_BITS, 16) if image.format == "TIFF" else 16
-    bits = bits[0] if isinstance(bits, tuple) else bits
-    return bits if bits in range(9, 17) else 16
 
 
 def _srgb(image: Image.Image) -> Image.Image:
