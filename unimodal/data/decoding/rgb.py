@@ -46,10 +46,10 @@ def _grey(
 ) -> Image.Image:
     """`clear` is the value that is transparent."""
     grey = eight_bits(values, limits)
-    pixels = np.repeat((255 - grey if white_is_zero else grey)[..., None], 3, 2)
+    image = Image.fromarray(255 - grey if white_is_zero else grey).convert("RGB")
     if isinstance(clear, int):
-        pixels[values == clear] = background
-    return Image.fromarray(pixels)
+        image.paste(background, mask=Image.fromarray(values == clear))
+    return image
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -72,11 +72,12 @@ def eight_bits(values: np.ndarray, limits: tuple[float, float] | None = None) ->
     Without limits, or with values beyond them: whole numbers in 0 to 65535 and floats in 0 to 1 as such, all
     else from least to greatest.
     """
-    wide = np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
+    wide = values if values.dtype.kind in "ui" else np.nan_to_num(values, posinf=0, neginf=0)
     low, high = limits or (0.0, 65535.0 if values.dtype.kind in "ui" else 1.0)
     if wide.min() < low or wide.max() > high:
         low, high = float(wide.min()), float(wide.max())
-    return np.round((wide - low) * (255 / max(high - low, np.finfo(np.float64).tiny))).astype(np.uint8)
+    scaled = (wide - np.float64(low)) * (255 / max(high - low, np.finfo(np.float64).tiny))
+    return np.round(scaled, out=scaled).astype(np.uint8)
 
 
 def _srgb(image: Image.Image) -> Image.Image:
