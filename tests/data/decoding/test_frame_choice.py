@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 
 from unimodal.data.decoding import faults
+from unimodal.data.decoding.encoded import BadSample
+from unimodal.data.decoding.images import decode_image
 from unimodal.data.decoding.videos import decode_video, probe_video
 
 STEP = 10  # grey of frame i is STEP * i
@@ -248,3 +250,22 @@ def test_transparency_shows_the_same_background_as_in_images(kind):
     for i in range(4):
         inside, outside = clip[i, :, 12:20, 6 + 2 * i : 10 + 2 * i], clip[i, :, :4]
         assert (inside - 255).abs().max() < 12 and (outside - 127).abs().max() < 12
+
+
+def test_an_image_has_the_background_of_the_canvas_that_its_first_frame_leaves_empty(caplog):
+    pixels = decode_image(transparent("WEBP")).float()
+    assert (pixels[:, 12:20, 6:10] - 255).abs().max() < 3 and (pixels[:, :4] - 127).abs().max() < 3
+    caplog.clear()  # that it has more frames
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF"])
+def test_an_animation_that_is_cut_off_is_refused_by_name(kind):
+    data = animated(kind, [100] * 5)
+    with pytest.raises(BadSample, match=r"a\.webp: is a.* that cannot be decoded \("):
+        decode_video(data[: len(data) // 2], 4, where="a.webp")
+
+
+def test_a_still_picture_of_webp_is_a_clip_of_one_frame():
+    file = io.BytesIO()
+    Image.fromarray(shade(7)).save(file, "WEBP", lossless=True)
+    assert (decode_video(file.getvalue(), 3, (8, 8)) == 7 * STEP).all()

@@ -8,7 +8,7 @@ from io import BytesIO
 from itertools import accumulate
 
 import numpy as np
-from PIL import Image, features
+from PIL import Image, UnidentifiedImageError, features
 
 from unimodal.data.decoding.messages import Answer, Unusable
 from unimodal.data.decoding.rgb import GREY, to_rgb, upright
@@ -29,7 +29,7 @@ def is_animation(file: str | BytesIO) -> bool:
 
 def read_clip(file: str | BytesIO, num_frames: int, size: tuple[int, int] | None) -> Answer:
     """Frames [T, 3, H, W], each the one shown in the middle of its share of the duration."""
-    with Image.open(file, formats=FORMATS) as image:
+    with _opened(file) as image:
         lengths, notes = _lengths(image)
         ends, total = list(accumulate(lengths)), sum(lengths)
         shown = [bisect_right(ends, (i + 0.5) / num_frames * total) for i in range(num_frames)]
@@ -40,7 +40,7 @@ def read_clip(file: str | BytesIO, num_frames: int, size: tuple[int, int] | None
 
 def read_facts(file: str | BytesIO) -> Answer:
     """Duration, mean rate and size; all frames are read, as the header has no duration."""
-    with Image.open(file, formats=FORMATS) as image:
+    with _opened(file) as image:
         lengths, notes = _lengths(image)
         seconds = sum(lengths) / 1000
         facts = {
@@ -50,6 +50,13 @@ def read_facts(file: str | BytesIO) -> Answer:
             "height": image.size[1],
         }
     return {"facts": facts, "notes": notes}, np.empty(0)
+
+
+def _opened(file: str | BytesIO) -> Image.Image:
+    try:
+        return Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise ValueError("its header is broken, or the file is cut off") from error
 
 
 def _head(path: str) -> bytes:

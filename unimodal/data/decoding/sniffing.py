@@ -17,7 +17,7 @@ IMAGE, SOUND, VIDEO, TEXT = "an image", "sound", "a video", "text"
 HTML = Kind("an HTML page", hint="what was downloaded is likely an error page")
 SVG = Kind("an SVG drawing", hint="render it to PNG first, for instance with the package cairosvg")
 HEIC = Kind("a HEIC image", (IMAGE,), "convert it to JPEG or PNG first, with the package pillow-heif")
-AVIF = Kind("an AVIF image", (IMAGE,))
+AVIF = Kind("an AVIF image", (IMAGE, VIDEO))
 MP4 = Kind("an MP4 or MOV file", (SOUND, VIDEO))
 XML = Kind("an XML file")
 
