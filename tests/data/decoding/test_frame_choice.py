@@ -134,8 +134,13 @@ def test_avi_stores_no_time_of_presentation_for_the_last_frames_alone(codec, opt
     check(packed(late, "avi", codec, options), late, 164)
 
 
+OPEN_GOP = ("libx264", {"x264-params": "open-gop=1:bframes=3:b-adapt=0"})  # B-frames shown before a keyframe
+
+
 @pytest.mark.parametrize("gop", [4, 300])
-@pytest.mark.parametrize(("codec", "options"), AVI_WITH_B_FRAMES)
+@pytest.mark.parametrize(
+    ("codec", "options"), [*AVI_WITH_B_FRAMES, OPEN_GOP, ("mpeg2video", {"bf": "2"}), ("msmpeg4v3", {})]
+)
 def test_seeking_in_avi_with_b_frames_keeps_the_count(codec, options, gop):
     many = list(range(400))
     data = packed_by_index(many, codec, options, gop)
@@ -176,6 +181,14 @@ def test_a_late_end_of_an_mp4_with_b_frames_is_seen():
         clip = decode_video(data, 8, (8, 8))
         grey = [STEP * wanted(times, 401, 8)[j] % 256 for j in range(8)]
         assert (clip.float().mean((1, 2, 3)) - torch.tensor(grey)).abs().max() < 4
+
+
+@pytest.mark.parametrize("options", [{"bf": "0"}, {}])
+def test_what_an_edit_list_cuts_off_is_not_seen(options):
+    data = bytearray(packed(CONSTANT[:20], "mp4", "libx264", options))
+    at = data.index(b"elst") + 12  # the duration of the edit, in units of the film
+    data[at : at + 4] = (int.from_bytes(data[at : at + 4], "big") // 2).to_bytes(4, "big")
+    check(bytes(data), CONSTANT[:10], 10)
 
 
 @pytest.mark.parametrize("kind", ["matroska", "mov"])
