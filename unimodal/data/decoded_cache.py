@@ -14,7 +14,7 @@ import torch
 
 from unimodal.types import Waveform
 
-VERSION = 1  # of decoding: another one makes old files worthless
+VERSION = 2  # of decoding: another one makes old files worthless
 FIELDS = {"image": np.uint8, "video": np.uint8, "audio": np.float32}
 log = logging.getLogger(__name__)
 

@@ -199,3 +199,55 @@ def test_the_rate_in_the_header_counts_and_another_is_warned_of(caplog):  # FAUL
 def test_a_wrong_type_of_sample_is_refused():
     with pytest.raises(BadSample, match="row 3: has int where a path"):
         decode_audio(3, where="row 3")
+
+
+PADDED = [  # container, codec, samples beyond those that were encoded, which the file does not tell apart
+    ("mp4", "aac", 0),
+    ("ipod", "aac", 0),
+    ("mov", "aac", 0),
+    ("mp4", "libmp3lame", 0),
+    ("mp4", "libopus", 0),
+    ("mp4", "alac", 0),
+    ("mp4", "flac", 0),
+    ("mp4", "pcm_s16le", 0),
+    ("mp3", "libmp3lame", 0),
+    ("ogg", "libopus", 0),
+    ("webm", "libopus", 0),
+    ("matroska", "libopus", 0),
+    ("matroska", "libmp3lame", 0),
+    ("matroska", "flac", 0),
+    ("matroska", "pcm_s16le", 0),
+    ("flac", "flac", 0),
+    ("aiff", "pcm_s16be", 0),
+    ("matroska", "aac", -48_000 % 1024),  # the encoder's delay is said, the padding at the end is not
+    ("adts", "aac", 1024 + -48_000 % 1024),  # a stream of packets, nothing else; likewise the next three
+    ("mpegts", "aac", 1024 + -48_000 % 1024),
+    ("avi", "aac", 1024 + -48_000 % 1024),
+    ("mp2", "mp2", -48_000 % 1152),
+]
+
+
+@pytest.mark.parametrize(("kind", "codec", "excess"), PADDED)
+def test_padding_is_left_out_where_the_file_says_how_long_it_is(kind, codec, excess):
+    file, rate = io.BytesIO(), 48_000
+    tone = (np.sin(np.arange(rate) * 0.05) * 0.5).astype(np.float32)
+    with av.open(file, "w", format=kind) as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        sound = av.AudioFrame.from_ndarray(tone[None], "fltp", "mono")
+        sound.rate, sound.pts = rate, 0
+        blocks = av.AudioResampler(stream.format, "mono", rate, stream.frame_size or None)
+        for frame in [*blocks.resample(sound), *blocks.resample(None)]:
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    heard = decode_audio(file.getvalue()).samples
+    assert len(heard) == rate + excess
+    start = excess // 1024 * 1024 if codec == "aac" and kind != "matroska" else 0
+    if codec not in ("libopus", "mp2"):  # whose decoded waves are further from the encoded ones
+        assert (heard[start + 1000 :][:40_000] - torch.from_numpy(tone[1000:41_000])).abs().max() < 0.05
+
+
+def test_a_duration_that_is_wrong_cuts_nothing():
+    data = bytearray(m4a(1, 1.0, 16_000))
+    at = data.index(b"elst") + 12  # the segment's duration, in units of the film
+    data[at : at + 4] = struct.pack(">I", int.from_bytes(data[at : at + 4], "big") // 2)
+    assert len(decode_audio(bytes(data)).samples) >= 8000

@@ -9,27 +9,15 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from PIL import Image
 
-from unimodal.data.decoding.av_files import chosen, decoded, opened, packets
+from unimodal.data.decoding.av_files import chosen, decoded_packets, opened
+from unimodal.data.decoding.av_spans import Video, examined, scanned_span, stamp
 from unimodal.data.decoding.messages import Answer, Unusable
+from unimodal.data.decoding.rgb import GREY, to_rgb
 
-MAX_FPS = 1000  # not below: a header that is wrong
-SUSPICIOUS_FPS = 240  # from which on the time stamps are looked at
 SEEK_GAP = 2.0  # seconds to the next wanted frame from which on a jump to a keyframe may pay
 SEEK_MARGIN = 0.5  # seconds: an index lists keyframes by decoding time, before the time they are shown
 SLACK = 1e-3  # seconds: some containers round time stamps to that
 HDR_CURVES = (16, 18)  # ITU-T H.273: PQ, HLG
-
-
-class Span(NamedTuple):
-    """From when to when frames are shown, in seconds of the file's clock."""
-
-    begin: float
-    end: float
-
-    def times(self, num: int) -> list[float]:
-        """The middles of `num` equal shares."""
-        seconds = max(self.end - self.begin, 0)
-        return [self.begin + (i + 0.5) / num * seconds for i in range(num)]
 
 
 class Timed(NamedTuple):
@@ -38,13 +26,6 @@ class Timed(NamedTuple):
     start: float
     end: float
     frame: Any
-
-
-class Video(NamedTuple):
-    """A file, and whether its clock stands still: all packets bear one time, so their count has to do."""
-
-    file: str | BytesIO
-    still: bool
 
 
 class LostPlace(Exception):
@@ -57,14 +38,14 @@ def read_clip(file: str | BytesIO, num_frames: int, size: tuple[int, int] | None
     Where the file ends before its header says so, the shares are those of what exists.
     """
     notes: set[str] = set()
-    video = _examined(file)
-    header = _header_span(video)
-    span = header or _scanned_span(video)
+    video = examined(file)
+    span = video.span or scanned_span(video)
     clip = _sampled(video, span.times(num_frames), size, notes)
-    if len(clip) < num_frames and header:
-        span = _scanned_span(video)
-        notes.add(f"has its last picture at {span.end:.2f} s, its header says {header.end:.2f} s")
+    if len(clip) < num_frames and video.span:
+        span = scanned_span(video)
         clip = _sampled(video, span.times(num_frames), size, notes)
+    if video.said and span.end < video.said.end - 2 * video.step:
+        notes.add(f"has its last picture at {span.end:.2f} s, its header says {video.said.end:.2f} s")
     if not clip:
         raise Unusable("has no frame that can be decoded")
     clip += clip[-1:] * (num_frames - len(clip))
@@ -75,88 +56,15 @@ def read_clip(file: str | BytesIO, num_frames: int, size: tuple[int, int] | None
 
 def read_facts(file: str | BytesIO) -> Answer:
     """Duration, rate and size by the headers; the packets are read where these have no duration."""
-    video = _examined(file)
-    span = _header_span(video) or _scanned_span(video)
-    with opened(file) as container:
-        stream = _stream(container, video)
-        facts = {
-            "seconds": max(span.end - span.begin, 0.0),
-            "fps": _fps(stream, video),
-            "width": stream.codec_context.width,
-            "height": stream.codec_context.height,
-        }
+    video = examined(file)
+    span = video.span or scanned_span(video)
+    facts = {
+        "seconds": max(span.end - span.begin, 0.0),
+        "fps": 1 / video.step,
+        "width": video.width,
+        "height": video.height,
+    }
     return {"facts": facts, "notes": []}, np.empty(0)
-
-
-def _examined(file: str | BytesIO) -> Video:
-    """Reads the packets of a file whose rate is suspicious."""
-    with opened(file) as container:
-        stream = chosen(container, "video")
-        if stream.average_rate is None or stream.average_rate < SUSPICIOUS_FPS:
-            return Video(file, False)
-        stamps = [packet.pts for packet in packets(container, stream, set()) if packet.size]
-        return Video(file, len(stamps) > 1 and len(set(stamps)) == 1)
-
-
-def _stream(container: InputContainer, video: Video) -> Any:
-    stream = chosen(container, "video")
-    rate = stream.average_rate
-    if not video.still and rate is not None and not 0 < rate < MAX_FPS:
-        raise Unusable(f"says that it has {float(rate):g} frames a second")
-    return stream
-
-
-def _fps(stream: Any, video: Video) -> float:
-    rate = stream.guessed_rate if video.still else stream.average_rate or stream.guessed_rate
-    return float(rate) if rate and 0 < rate < MAX_FPS else 25.0
-
-
-def _header_span(video: Video) -> Span | None:
-    """None where the headers do not say it."""
-    if video.still:
-        return None
-    with opened(video.file) as container:
-        stream = _stream(container, video)
-        begin = float((stream.start_time or 0) * stream.time_base)
-        if stream.duration:
-            return Span(begin, begin + float(stream.duration * stream.time_base))
-        if not container.duration or container.duration < 0:
-            return None
-        seconds = container.duration / 1e6
-        absolute = (
-            "matroska" in container.format.name and seconds > begin
-        )  # counts from 0, not from the begin
-        return Span(begin, seconds if absolute else begin + seconds)
-
-
-def _scanned_span(video: Video) -> Span:
-    """By the time stamps of all packets; nothing is decoded."""
-    with opened(video.file) as container:
-        stream = _stream(container, video)
-        step = 1 / _fps(stream, video)
-        begins: list[float] = []
-        ends: list[float] = []
-        for packet in packets(container, stream, set()):
-            if not packet.size:  # the one that flushes
-                continue
-            stamp = _stamp(packet, video)
-            begins.append(len(begins) * step if stamp is None else float(stamp * stream.time_base))
-            ends.append(begins[-1] + (_length(packet, stream, video) or step))
-        if not begins:
-            raise Unusable("has no frame (its video is 0 s long)")
-        return Span(min(begins), max(ends))
-
-
-def _stamp(timed: Any, video: Video) -> int | None:
-    """Of a packet or frame."""
-    if video.still:
-        return None
-    return timed.dts if timed.pts is None else timed.pts
-
-
-def _length(timed: Any, stream: Any, video: Video) -> float:
-    """In seconds, 0 where it is not said."""
-    return 0.0 if video.still or not timed.duration else float(timed.duration * stream.time_base)
 
 
 def _sampled(video: Video, times: list[float], size: Any, notes: set[str]) -> list[np.ndarray]:
@@ -188,7 +96,7 @@ def _shown_at(
     container: InputContainer, video: Video, times: list[float], notes: set[str], jump: bool
 ) -> Iterator[Timed]:
     """The frame that is on the screen at each of the times, which rise; ends where the stream does."""
-    stream, gap = _stream(container, video), SEEK_GAP
+    stream, gap = chosen(container, "video"), SEEK_GAP
     frames = _timed(container, stream, video, notes)
     ahead = next(frames, None)
     held = ahead
@@ -210,21 +118,46 @@ def _shown_at(
 
 def _timed(container: InputContainer, stream: Any, video: Video, notes: set[str]) -> Iterator[Timed]:
     """Frames in the order of showing; where they bear no time, by count."""
-    step = 1 / _fps(stream, video)
-    for count, frame in enumerate(decoded(container, stream, notes)):
-        stamp = _stamp(frame, video)
-        start = count * step if stamp is None else float(stamp * stream.time_base)
-        length = _length(frame, stream, video)
-        yield Timed(start, start + max(length, step), frame)
+    start = None
+    for packet, frames in decoded_packets(container, stream, notes):
+        if start is None and video.delay is not None and packet.dts is not None:
+            start = float(packet.dts * stream.time_base) - video.step  # of the frame before
+        for index, frame in enumerate(frames):
+            start = _start(frame, packet if index == 0 else None, stream, video, start)
+            length = 0 if video.still or not frame.duration else float(frame.duration * stream.time_base)
+            yield Timed(start, start + max(length, video.step), frame)
+
+
+def _start(frame: Any, packet: Any, stream: Any, video: Video, before: float | None) -> float:
+    """When a frame is shown; `packet` let it out of the decoder, `before` is the start of the frame before.
+
+    AVI counts packets as they are decoded. A decoder that holds back `delay` of them lets a frame out at the
+    place of the count where it is shown, plus that delay.
+    """
+    if video.delay is None:
+        time = stamp(frame, video.still)
+    elif packet is None or packet.dts is None:
+        time = None
+    else:
+        return float(packet.dts * stream.time_base) - video.delay * video.step
+    if time is not None:
+        return float(time * stream.time_base)
+    return 0.0 if before is None else before + video.step
 
 
 def _rgb(frame: Any, size: tuple[int, int] | None, notes: set[str]) -> np.ndarray:
-    """Upright, 8 bits, [H, W, 3]; antialiased as Pillow does it."""
+    """Upright, 8 bits, [H, W, 3]; antialiased as Pillow does it, what is transparent as in images."""
     if frame.color_trc in HDR_CURVES:
         notes.add("is HDR (PQ or HLG); its values are taken as they are, so that it looks pale")
-    pixels, turns = frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4
+    pixels, turns = _opaque(frame), round(frame.rotation / 90) % 4
     if size is not None:
         height, width = size if turns % 2 == 0 else size[::-1]
         if pixels.shape[:2] != (height, width):
             pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
     return np.rot90(pixels, turns)  # counterclockwise, as FFmpeg means it
+
+
+def _opaque(frame: Any) -> np.ndarray:
+    if frame.format.has_palette or any(part.is_alpha for part in frame.format.components):
+        return np.asarray(to_rgb(Image.fromarray(frame.to_ndarray(format="rgba")), GREY))
+    return frame.to_ndarray(format="rgb24")

@@ -5,17 +5,22 @@ from typing import Any
 
 import numpy as np
 
-from unimodal.data.decoding.av_files import chosen, decoded, opened
+from unimodal.data.decoding.av_files import chosen, decoded, is_mp4, opened
 from unimodal.data.decoding.messages import Answer, Unusable
 
 
 def read_sound(file: str | BytesIO, max_seconds: float | None) -> Answer:
-    """The mean of the channels, float32 [S], at the file's rate; no more than `max_seconds` is decoded."""
+    """The mean of the channels, float32 [S], at the file's rate; no more than `max_seconds` is decoded.
+
+    The padding of the last packet is left out where the file gives the number of samples. FFmpeg does so for
+    MP3 and for Opus in Ogg and Matroska, but not for MP4 and its relatives, whose tracks have a duration.
+    """
     notes: set[str] = set()
     parts: list[np.ndarray] = []
-    rate, count = 0, 0
+    rate, count, padding = 0, 0, 0
     with opened(file) as container:
-        for frame in decoded(container, chosen(container, "audio"), notes):
+        stream = chosen(container, "audio")
+        for frame in decoded(container, stream, notes):
             if rate and frame.sample_rate != rate:
                 notes.add("changes its sample rate; what comes after is left out")
                 break
@@ -24,9 +29,13 @@ def read_sound(file: str | BytesIO, max_seconds: float | None) -> Answer:
             count += len(parts[-1])
             if max_seconds is not None and count >= max_seconds * rate:
                 break
+        if count and is_mp4(container) and stream.duration:
+            padding = count - round(stream.duration * stream.time_base * rate)
     if not count:
         raise Unusable("has no sound that can be decoded (0 samples)")
-    return {"rate": rate, "notes": sorted(notes)}, np.concatenate(parts)
+    if not 0 < padding < len(parts[-1]):  # more than the last packet has is no padding, but a wrong header
+        padding = 0
+    return {"rate": rate, "notes": sorted(notes)}, np.concatenate(parts)[: count - padding]
 
 
 def read_facts(file: str | BytesIO) -> Answer:

@@ -1,5 +1,6 @@
-"""The child process of `isolated.Isolated`: answers requests with what FFmpeg makes of a file."""
+"""The child process of `isolated.Isolated`: answers requests with what FFmpeg or Pillow make of a file."""
 
+import importlib
 import os
 import resource
 import select
@@ -56,16 +57,24 @@ def _said(error: Exception) -> str:
 
 
 def _answer(request: dict[str, Any], data: bytearray) -> Answer:
-    from unimodal.data.decoding import av_frames, av_sound  # late: PyAV may be missing, or break at import
-
     file = request["path"] if request["path"] is not None else BytesIO(data)
-    works: dict[str, Callable[[], Answer]] = {
-        "clip": lambda: av_frames.read_clip(file, request["num_frames"], request["size"]),
-        "video facts": lambda: av_frames.read_facts(file),
-        "sound": lambda: av_sound.read_sound(file, request["max_seconds"]),
-        "sound facts": lambda: av_sound.read_facts(file),
+    works: dict[str, Callable[[Any], Answer]] = {
+        "clip": lambda reader: reader.read_clip(file, request["num_frames"], request["size"]),
+        "video facts": lambda reader: reader.read_facts(file),
+        "sound": lambda reader: reader.read_sound(file, request["max_seconds"]),
+        "sound facts": lambda reader: reader.read_facts(file),
     }
-    return works[request["do"]]()
+    return works[request["do"]](_reader(request["do"], file))
+
+
+def _reader(work: str, file: str | BytesIO) -> Any:
+    """The module that reads the file; imported here, as PyAV may be missing, or break at import."""
+    if work.startswith("sound"):
+        return importlib.import_module("unimodal.data.decoding.av_sound")
+    animations = importlib.import_module("unimodal.data.decoding.animations")
+    if animations.is_animation(file):
+        return animations
+    return importlib.import_module("unimodal.data.decoding.av_frames")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def guarded(source: Encoded, wanted: str) -> Iterator[None]:
 
 def why(source: Encoded, wanted: str, reason: str) -> str:
     """Why it cannot be decoded: by what its first bytes say it is, else by what the decoder said."""
-    kind = sniff(source.read(4096))
+    kind = sniff(source.read(4096) if source.data != b"" else b"")  # b"": it came decoded
     if kind is None:
         return f"cannot be decoded as {wanted} ({reason})"
     hint = f"; {kind.hint}" if kind.hint else ""

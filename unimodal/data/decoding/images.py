@@ -8,19 +8,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
+from PIL import Image, UnidentifiedImageError, features
 from torch import Tensor
 
 from unimodal.data.decoding.encoded import Encoded
 from unimodal.data.decoding.faults import guarded, warn_once, why
 from unimodal.data.decoding.forms import as_picture, encoded
 from unimodal.data.decoding.resizing import Size
-from unimodal.data.decoding.rgb import to_rgb
+from unimodal.data.decoding.rgb import GREY, orientation, to_rgb, upright
 from unimodal.data.decoding.sniffing import IMAGE
+from unimodal.data.decoding.stored import described, mend, reopened, wide_values
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # no other parser is reachable
+TIFF = (b"II*\0", b"MM\0*")
 MAX_PIXELS = 64_000_000
-GREY = (127, 127, 127)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def decode_image(
     picture = as_picture(value, where)
     if picture is not None:
         with guarded(Encoded(data=b"", where=where or "an image"), IMAGE):
-            return _pixels(to_rgb(_upright(picture), background))
+            return _pixels(to_rgb(upright(picture), background))
     source = encoded(value, where)
     with guarded(source, IMAGE), opened(source, max_pixels) as image:
         if size is not None:
@@ -65,9 +66,12 @@ def decode_image(
         if _has_more(image):
             warn_once(source, "has more than one frame or page; the first is used")
         image.load()
-        if image.mode in ("I", "F") or image.mode.startswith("I;"):
-            warn_once(source, f"has more than 8 bits a value (mode {image.mode}); scaled to 8")
-        return _pixels(to_rgb(_upright(image), background))
+        wide = wide_values(image)
+        if wide is not None:
+            warn_once(
+                source, f"has more than 8 bits a value, or a sign (mode {image.mode}); {_scaling(*wide[:2])}"
+            )
+        return _pixels(to_rgb(upright(image), background))
 
 
 def probe_image(value: Any, where: str = "", max_pixels: int = MAX_PIXELS) -> ImageFacts:
@@ -87,26 +91,37 @@ def opened(source: Encoded, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Imag
     file: Any = source.path if source.data is None else BytesIO(source.data)
     formats = [*FORMATS, "AVIF"] if features.check("avif") else FORMATS
     try:
-        image = Image.open(file, formats=formats)
+        image: Image.Image = Image.open(file, formats=formats)
         if image.format == "PNG":  # whose checksums Pillow leaves unread in decoding
             image.verify()
             image = Image.open(file, formats=formats)
     except Image.DecompressionBombError as error:
         raise source.bad(f"is too large (max_pixels={max_pixels}): {error}") from error
     except UnidentifiedImageError as error:
-        raise source.bad(why(source, IMAGE, "its header is of no known format, or broken")) from error
+        data = source.read() if source.read(4) in TIFF else b""
+        again = reopened(data)
+        if again is None:
+            reason = described(data) or "its header is of no known format, or broken"
+            raise source.bad(why(source, IMAGE, reason)) from error
+        image = again
     with image:
         width, height = image.size
         if width * height > max_pixels:
             raise source.bad(
                 f"has {width} x {height} pixels, more than max_pixels={max_pixels}; it is not decoded"
             )
+        try:
+            notes = mend(image, source.read(64))
+        except ValueError as error:
+            raise source.bad(why(source, IMAGE, str(error))) from error
+        for note in notes:
+            warn_once(source, note)
         yield image
 
 
 def _shrink(image: Image.Image, size: Size) -> None:
     """By Pillow's draft mode, which only JPEG has: its blocks of 8 x 8 come out smaller, never coarser."""
-    lying = _orientation(image) >= 5  # stored so
+    lying = orientation(image) >= 5  # stored so
     if callable(size):
         size = size(*(image.size if lying else image.size[::-1]))
     height, width = size[::-1] if lying else size
@@ -123,19 +138,12 @@ def _has_more(image: Image.Image) -> bool:
     return True
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    if _orientation(image) == 1:
-        return image
-    return ImageOps.exif_transpose(image)
-
-
-def _orientation(image: Image.Image) -> int:
-    """1 to 8; 1 where there is none, or EXIF data that cannot be read."""
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # whatever a broken block makes the parser raise
-        return 1
-    return value if value in range(2, 9) else 1
+def _scaling(values: np.ndarray, limits: tuple[float, float] | None) -> str:
+    if limits is None:
+        return "the file declares no range for them; 0 to 1 or 65535 is taken, else from least to greatest"
+    if values.min() < limits[0] or values.max() > limits[1]:
+        return "some are beyond the range that the file declares; they are scaled from least to greatest"
+    return f"they are scaled to 8 bits from the declared range, {limits[0]:g} to {limits[1]:g}"
 
 
 def _pixels(image: Image.Image) -> Tensor:

@@ -15,6 +15,7 @@ from unimodal.data.decoding.faults import guarded
 from unimodal.data.decoding.forms import encoded
 from unimodal.data.decoding.images import opened
 from unimodal.data.decoding.sniffing import IMAGE
+from unimodal.data.decoding.stored import raw_mode, stored_values
 
 NOT_COUNTED = 255  # the pixel belongs to no class that is asked for
 LOSSLESS = ("PNG", "BMP", "TIFF")
@@ -67,7 +68,9 @@ def _stored(source: Encoded) -> np.ndarray:
                 f"is a colour picture (mode {image.mode}); a mask has one value a pixel, its class: "
                 "save it as a palette or grey PNG"
             )
-        return np.array(image)
+        raw = raw_mode(image)
+        image.load()
+        return stored_values(image, raw)
 
 
 def _classes(values: np.ndarray, name: str, num_classes: int) -> Tensor:

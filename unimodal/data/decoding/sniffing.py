@@ -17,7 +17,7 @@ IMAGE, SOUND, VIDEO, TEXT = "an image", "sound", "a video", "text"
 HTML = Kind("an HTML page", hint="what was downloaded is likely an error page")
 SVG = Kind("an SVG drawing", hint="render it to PNG first, for instance with the package cairosvg")
 HEIC = Kind("a HEIC image", (IMAGE,), "convert it to JPEG or PNG first, with the package pillow-heif")
-AVIF = Kind("an AVIF image", (IMAGE,))
+AVIF = Kind("an AVIF image", (IMAGE, VIDEO))
 MP4 = Kind("an MP4 or MOV file", (SOUND, VIDEO))
 XML = Kind("an XML file")
 
@@ -33,6 +33,11 @@ MAGIC = (
     (b"fLaC", Kind("a FLAC file", (SOUND,))),
     (b"OggS", Kind("an Ogg file", (SOUND, VIDEO))),
     (b"\x1aE\xdf\xa3", Kind("a WebM or Matroska file", (SOUND, VIDEO))),
+    *(
+        (b"P%d\n" % kind, Kind("a PBM, PGM or PPM file", (IMAGE,), "convert it to PNG first"))
+        for kind in range(1, 8)
+    ),
+    (b"\0\0\0\x0cjP  ", Kind("a JPEG 2000 file", (IMAGE,), "convert it to PNG first")),
     (b"%PDF", Kind("a PDF file")),
     (b"%!PS", Kind("a PostScript file")),
     (b"8BPS", Kind("a Photoshop file")),
