@@ -105,7 +105,7 @@ def test_ambiguous_columns_ask(tmp_path):
 
 
 def test_labels_that_can_not_be_used_are_all_named(tmp_path):  # FAULTS 38
-    rows = [*texts(20), "x,", "y,nan"]
+    rows = [*texts(20), "x,", "y,  "]
     data = source(tmp_path, rows)
     assert [problem.rpartition("data.csv ")[2] for problem in data.problems] == [
         "line 22: has no label",

@@ -1,15 +1,17 @@
 """Anything that Hugging Face's `datasets` opens: a hub name, a saved dataset, a folder of parquet files."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow.compute as pc
 from datasets import Audio, ClassLabel, Image, Video
 
 from unimodal.data.decoding.encoded import BadSample
 from unimodal.data.sources.joined import JoinedRows
+from unimodal.data.sources.label_reader import hot_length
 from unimodal.data.sources.labels import Labels
 from unimodal.data.sources.reading import of_rows
 from unimodal.data.sources.row_source import Policy, RowSource
@@ -51,11 +53,13 @@ class HubSource(RowSource):
     ):
         loaded = load(path, name, revision, streaming)
         root = Path(path if Path(path).is_dir() else datasets.config.HF_CACHE_HOME).resolve()
-        names = SplitNames(splits)
+        names, several = SplitNames(splits), len(loaded) > 1
+        hidden = [name for name, part in loaded.items() if name not in names and _has_no_label(part)]
+        left_out = {name: len(loaded.pop(name)) for name in hidden} if len(hidden) < len(loaded) else {}
         parts = [
             (
                 _rows(dataset, f"{path} {split}", root),
-                names.canonical(split, path) if len(loaded) > 1 else None,
+                names.canonical(split, path) if several else None,
             )
             for split, dataset in loaded.items()
         ]
@@ -65,6 +69,10 @@ class HubSource(RowSource):
             role: column for role, column in (columns or {}).items() if column is not None
         }
         reading = of_rows(rows, path, given, said, names, allow_outside_root)
+        reading.notes += [
+            f"{name}: {num:,} samples without labels are left out" for name, num in left_out.items()
+        ]
+        reading.class_names = _declared(loaded.values(), reading.columns.label)
         self.block = BLOCK if streaming else None
         super().__init__(reading, labels or Labels(), Policy(**policy))
 
@@ -126,6 +134,23 @@ def _by_features(features: Mapping[str, Any]) -> dict[str, str]:
     return said
 
 
+def _declared(parts: Iterable[Any], label: Sequence[str]) -> Sequence[str] | None:
+    """The names of the label column's `ClassLabel`, in the order of its ids, also those without a sample."""
+    features = [dataset.features.get(label[0]) for dataset in parts] if len(label) == 1 else []
+    ones = [one.feature if isinstance(one, datasets.List | datasets.LargeList) else one for one in features]
+    return next((one.names for one in ones if isinstance(one, ClassLabel)), None)
+
+
+def _has_no_label(dataset: Any) -> bool:
+    """Whether a stored split has classes, and none of its rows is of one."""
+    classes = [column for column, feature in dataset.features.items() if isinstance(feature, ClassLabel)]
+    if not classes or isinstance(dataset, datasets.IterableDataset):
+        return False
+    table = dataset.select_columns(classes).with_format("arrow")[:]
+    largest = [pc.max(table[column]).as_py() for column in classes]
+    return all(one is None or one < 0 for one in largest)
+
+
 def _rows(dataset: Any, name: str, root: Path) -> Rows:
     streamed = isinstance(dataset, datasets.IterableDataset)
     return StreamRows(dataset, name, root) if streamed else DatasetRows(dataset, name, root)
@@ -149,11 +174,12 @@ class DatasetRows(Rows):
 
     def row(self, index: int) -> dict[str, Any]:
         """One row's values by column; classes by their names."""
-        return {column: self._named(column, value) for column, value in self.dataset[index].items()}
+        features = self.dataset.features
+        return {column: class_of(features[column], value) for column, value in self.dataset[index].items()}
 
     def column(self, name: str) -> list[Any]:
         """One column's values; classes by their names."""
-        return [self._named(name, value) for value in self.dataset.select_columns([name])[:][name]]
+        return _named(self.dataset.features[name], self.dataset.select_columns([name])[:][name])
 
     def list_lengths(self, name: str) -> list[int | None] | None:
         """By the column's values, where its feature is a list."""
@@ -168,9 +194,6 @@ class DatasetRows(Rows):
     def place(self, index: int) -> tuple[Path, Path]:
         """The same for all rows."""
         return self.root, self.root
-
-    def _named(self, column: str, value: Any) -> Any:
-        return class_of(self.dataset.features[column], value)
 
 
 class StreamRows(Rows):
@@ -202,8 +225,8 @@ class StreamRows(Rows):
 
     def column(self, name: str) -> list[Any]:
         """One column's values: reads the stream once."""
-        feature = self.dataset.features[name]
-        return [class_of(feature, row[name]) for row in self.dataset.select_columns([name])]
+        values = [row[name] for row in self.dataset.select_columns([name])]
+        return _named(self.dataset.features[name], values)
 
     def where(self, index: int) -> str:
         """Dataset, split and row."""
@@ -233,6 +256,16 @@ class StreamRows(Rows):
         if split is not None and split.num_examples:
             return int(split.num_examples)
         return sum(1 for _ in self.dataset.select_columns(self.column_names[:1]))
+
+
+def _named(feature: Any, values: list[Any]) -> list[Any]:
+    """Classes by their names; vectors with an entry for each name stay 0 and 1."""
+    one = feature.feature if isinstance(feature, datasets.List | datasets.LargeList) else None
+    if isinstance(one, ClassLabel):
+        lengths = {len(value) for value in values if value is not None}
+        if lengths == {len(one.names)} and hot_length([value for value in values if value is not None]):
+            return values
+    return [class_of(feature, value) for value in values]
 
 
 def class_of(feature: Any, value: Any) -> Any:

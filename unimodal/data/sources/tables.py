@@ -1,6 +1,5 @@
 """Tables in memory: csv, tsv, jsonl and parquet files, columns of plain values and where each row stands."""
 
-import csv
 import json
 from array import array
 from collections.abc import Iterator, Sequence
@@ -12,9 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from unimodal.data.sources.conll import conll_rows
+from unimodal.data.sources.delimited import delimited_rows
 
 CHUNK = 65_536  # rows that become one piece of a column
-csv.field_size_limit(1 << 30)
 
 
 class Rows:
@@ -23,10 +22,14 @@ class Rows:
     Attributes:
         column_names: in the file's order.
         problems: of lines that are no rows, each with its place.
+        notes: what a user should know of how the rows were read.
+        typed: text differs from numbers, which it does not in csv files.
     """
 
     column_names: Sequence[str]
     problems: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    typed: bool = True
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -154,60 +157,29 @@ def read_table(path: Path, root: Path | None = None, start: Path | None = None) 
     Raises:
         ValueError: if it cannot be read; names the file, and the line where there is one.
     """
-    suffix, folder = path.suffix.lower(), path.resolve().parent
+    suffix, folder, notes = path.suffix.lower(), path.resolve().parent, list[str]()
     try:
         if suffix == ".parquet":
             table = _read_parquet(path)
         else:
             with open(path, encoding="utf-8-sig", newline="") as file:
-                table = _collect(path, _rows_of(path, file, suffix))
+                table = _collect(path, _rows_of(path, file, suffix, notes))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8.") from error
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from error
-    table.root, table.start = root or folder, start or folder
+    table.root, table.start, table.notes = root or folder, start or folder, notes
+    table.typed = suffix not in (".csv", ".tsv")
     return table
 
 
-def _rows_of(path: Path, file: Any, suffix: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
+def _rows_of(
+    path: Path, file: Any, suffix: str, notes: list[str]
+) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """Line and row, or line and what is wrong with it."""
     if suffix == ".conll":
         return conll_rows(file)
-    return _json_rows(file) if suffix in (".jsonl", ".ndjson") else _csv_rows(path, file, suffix)
-
-
-def _csv_rows(path: Path, file: Any, suffix: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Line and row, or line and what is wrong with it."""
-    delimiter = "\t" if suffix == ".tsv" else ","
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        _check_header(path, header, delimiter)
-        for values in reader:
-            if len(values) == len(header):
-                yield reader.line_num, dict(zip(header, values, strict=True))
-            elif values:
-                yield (
-                    reader.line_num,
-                    f"has {len(values)} values; the header has {len(header)}. "
-                    f"Quote values that contain {delimiter!r}.",
-                )
-    except csv.Error as error:
-        raise ValueError(f"{path} line {reader.line_num} is no valid csv: {error}.") from error
-
-
-def _check_header(path: Path, header: list[str], delimiter: str) -> None:
-    if not header:
-        raise ValueError(f"{path} is empty; its first line must name the columns.")
-    double = [name for name in dict.fromkeys(header) if header.count(name) > 1]
-    if double:
-        raise ValueError(f"{path} has the column {double[0]!r} twice; rename one.")
-    other = next((d for d in (";", "\t", ",") if d != delimiter and d in header[0]), None)
-    if len(header) == 1 and other:
-        raise ValueError(
-            f"{path} has one column, {header[0]!r}: its delimiter seems to be {other!r}. "
-            + ("Rename it to .tsv." if other == "\t" else "Save it with commas (.csv) or tabs (.tsv).")
-        )
+    return _json_rows(file) if suffix in (".jsonl", ".ndjson") else delimited_rows(path, file, suffix, notes)
 
 
 def _json_rows(file: Any) -> Iterator[tuple[int, dict[str, Any] | str]]:

@@ -1,0 +1,100 @@
+"""The labels of all rows, and the splits that have none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from unimodal.data.sources.label_reader import LabelReader, label_reader
+from unimodal.data.sources.labels import BadLabel, Labels, is_missing
+from unimodal.data.sources.reading import Reading
+
+NO_LABEL = ("-1", "-1.0")  # how public data sets mark the labels of a hidden test split
+
+
+@dataclass
+class LabelColumn:
+    """What the label column of a data set contains.
+
+    Attributes:
+        reader: how its values are read.
+        parsed: of each row that can be used what `reader.parse` returned.
+        problems: rows that cannot be used, each with the reason.
+        notes: what a user should know.
+        unlabelled: splits that are left out because none of their rows has a label, each with a message.
+    """
+
+    reader: LabelReader
+    parsed: dict[int, Any] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    unlabelled: dict[str, str] = field(default_factory=dict)
+
+
+def read_labels(usable: Sequence[int], reading: Reading, labels: Labels) -> LabelColumn:
+    """Parse the labels of the rows that can be used.
+
+    A test split of which no row has a label is for `predict` and is left out. In other splits a missing
+    label is a problem, or for multi-label data an empty list of classes; there a split must have a label.
+    """
+    rows, columns = reading.samples.rows, reading.columns.label
+    values = _joined([rows.column(name) for name in columns])
+    hidden, rest = _hidden_test(usable, reading.given, values)
+    reader = label_reader(labels, [values[row] for row in rest], columns, reading.class_names, rows.typed)
+    column = LabelColumn(reader)
+    if hidden:
+        column.notes.append(
+            f"test: {len(hidden):,} samples without labels are left out; unimodal predict is for them"
+        )
+        column.unlabelled["test"] = (
+            f"the split test has {len(hidden):,} samples, none of them with a label in {', '.join(columns)}; "
+            "use unimodal predict for them, or add their labels to measure on them."
+        )
+    empty = _splits_without(rest, reading.given, values)
+    for row in rest:
+        try:
+            if reading.given[row] in empty and is_missing(values[row]):
+                raise BadLabel("has no label, nor has any other row of its split")
+            column.parsed[row] = reader.parse(values[row])
+        except BadLabel as error:
+            column.problems.append(f"{rows.where(row)}: {error}")
+    column.notes += _without_class(column, values)
+    return column
+
+
+def _hidden_test(
+    usable: Sequence[int], given: Sequence[str | None], values: Sequence[Any]
+) -> tuple[list[int], list[int]]:
+    """The rows of a test split without labels, and all others."""
+    test = [row for row in usable if given[row] == "test"]
+    rest = [row for row in usable if given[row] != "test"]
+    marked = [row for row in test if not is_missing(values[row])]
+    marks = all(_is_mark(values[row]) for row in marked)
+    if not test or not marks or (marked and any(_is_mark(values[row]) for row in rest)):
+        return [], list(usable)
+    return test, rest
+
+
+def _is_mark(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return bool(value) and all(map(_is_mark, value))
+    return str(value).strip() in NO_LABEL
+
+
+def _splits_without(
+    rows: Sequence[int], given: Sequence[str | None], values: Sequence[Any]
+) -> set[str | None]:
+    """The splits of which no row has a label."""
+    return {given[row] for row in rows} - {given[row] for row in rows if not is_missing(values[row])}
+
+
+def _without_class(column: LabelColumn, values: Sequence[Any]) -> list[str]:
+    none = [row for row, parsed in column.parsed.items() if not parsed]
+    if column.reader.kind != "multilabel" or not none:
+        return []
+    missing = sum(is_missing(values[row]) for row in none)
+    note = f"{len(none):,} of {len(column.parsed):,} samples have no class"
+    return [note + (f", {missing:,} of them because their label is missing" if missing else "")]
+
+
+def _joined(columns: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    return columns[0] if len(columns) == 1 else [list(values) for values in zip(*columns, strict=True)]
