@@ -57,7 +57,7 @@ def read_labels(usable: Sequence[int], reading: Reading, labels: Labels) -> Labe
             column.parsed[row] = reader.parse(values[row])
         except BadLabel as error:
             column.problems.append(f"{rows.where(row)}: {error}")
-    column.notes += _without_class(column, values)
+    column.notes += _without_class(column, values) if reader.kind == "multilabel" else []
     return column
 
 
@@ -88,12 +88,16 @@ def _splits_without(
 
 
 def _without_class(column: LabelColumn, values: Sequence[Any]) -> list[str]:
-    none = [row for row, parsed in column.parsed.items() if not parsed]
-    if column.reader.kind != "multilabel" or not none:
-        return []
-    missing = sum(is_missing(values[row]) for row in none)
-    note = f"{len(none):,} of {len(column.parsed):,} samples have no class"
-    return [note + (f", {missing:,} of them because their label is missing" if missing else "")]
+    none = sum(not parsed for parsed in column.parsed.values())
+    missing = sum(map(_lacks, (values[row] for row in column.parsed)))
+    notes = [f"{none:,} of {len(column.parsed):,} samples have no class"] if none else []
+    if missing:
+        notes.append(f"{missing:,} samples have missing labels, which count as classes that do not apply")
+    return notes
+
+
+def _lacks(value: Any) -> bool:
+    return is_missing(value) or (isinstance(value, list | tuple) and any(map(is_missing, value)))
 
 
 def _joined(columns: Sequence[Sequence[Any]]) -> Sequence[Any]:

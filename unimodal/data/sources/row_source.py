@@ -137,7 +137,7 @@ class RowSource(Source):
         if column is None or self.allow_missing:
             return list(rows)
         values = self.samples.rows.column(column)
-        full = [row for row in rows if not (isinstance(values[row], str) and not values[row].strip())]
+        full = [row for row in rows if not labels_of.is_missing(values[row])]
         if len(full) < len(rows):
             self.notes.append(f"{len(rows) - len(full)} rows without text are left out")
         return full
