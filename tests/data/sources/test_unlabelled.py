@@ -110,6 +110,14 @@ def test_the_ids_of_a_dataset_are_its_own_and_a_hidden_test_split_is_left_out(tm
     assert other.class_names == ["no", "yes"]
 
 
+def test_a_parquet_file_that_datasets_wrote_names_its_classes_too(tmp_path):
+    rows = {"text": texts(40, "train"), "label": [1, 0, -1, 1] * 10}
+    Dataset.from_dict(rows, features=FEATURES).to_parquet(str(tmp_path / "a.parquet"))
+    data = TableSource(str(tmp_path / "a.parquet"))
+    assert data.class_names == ["yes", "no", "unused"]
+    assert len(data.problems) == 10 and data.problems[0].endswith("row 2: has no label")
+
+
 def test_an_unsupervised_split_of_no_known_name_is_left_out(tmp_path):
     data = HubSource(saved(tmp_path / "d", {"train": [1, 0] * 20, "unsupervised": [-1] * 9}))
     assert "unsupervised: 9 samples without labels are left out" in data.describe()

@@ -1,6 +1,6 @@
 """Anything that Hugging Face's `datasets` opens: a hub name, a saved dataset, a folder of parquet files."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,11 @@ from datasets import Audio, ClassLabel, Image, Video
 
 from unimodal.data.decoding.encoded import BadSample
 from unimodal.data.sources.joined import JoinedRows
-from unimodal.data.sources.label_reader import hot_length
 from unimodal.data.sources.labels import Labels
 from unimodal.data.sources.reading import of_rows
 from unimodal.data.sources.row_source import Policy, RowSource
 from unimodal.data.sources.splits import SplitNames
-from unimodal.data.sources.tables import Rows, lengths_of
+from unimodal.data.sources.tables import Rows, lengths_of, named, named_column
 from unimodal.suggestions import nearest
 
 FEATURES: dict[str, Any] = {"image": Image, "audio": Audio, "video": Video}
@@ -72,7 +71,6 @@ class HubSource(RowSource):
         reading.notes += [
             f"{name}: {num:,} samples without labels are left out" for name, num in left_out.items()
         ]
-        reading.class_names = _declared(loaded.values(), reading.columns.label)
         self.block = BLOCK if streaming else None
         super().__init__(reading, labels or Labels(), Policy(**policy))
 
@@ -134,13 +132,6 @@ def _by_features(features: Mapping[str, Any]) -> dict[str, str]:
     return said
 
 
-def _declared(parts: Iterable[Any], label: Sequence[str]) -> Sequence[str] | None:
-    """The names of the label column's `ClassLabel`, in the order of its ids, also those without a sample."""
-    features = [dataset.features.get(label[0]) for dataset in parts] if len(label) == 1 else []
-    ones = [one.feature if isinstance(one, datasets.List | datasets.LargeList) else one for one in features]
-    return next((one.names for one in ones if isinstance(one, ClassLabel)), None)
-
-
 def _has_no_label(dataset: Any) -> bool:
     """Whether a stored split has classes, and none of its rows is of one."""
     classes = [column for column, feature in dataset.features.items() if isinstance(feature, ClassLabel)]
@@ -167,19 +158,19 @@ class DatasetRows(Rows):
 
     def __init__(self, dataset: Any, name: str, root: Path):
         self.dataset, self.name, self.column_names = dataset, name, list(dataset.column_names)
-        self.root = root
+        self.root, self.classes = root, _classes_of(dataset.features)
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def row(self, index: int) -> dict[str, Any]:
         """One row's values by column; classes by their names."""
-        features = self.dataset.features
-        return {column: class_of(features[column], value) for column, value in self.dataset[index].items()}
+        values = self.dataset[index]
+        return values | {column: named(values[column], names) for column, names in self.classes.items()}
 
     def column(self, name: str) -> list[Any]:
         """One column's values; classes by their names."""
-        return _named(self.dataset.features[name], self.dataset.select_columns([name])[:][name])
+        return named_column(self.dataset.select_columns([name])[:][name], self.classes.get(name))
 
     def list_lengths(self, name: str) -> list[int | None] | None:
         """By the column's values, where its feature is a list."""
@@ -207,7 +198,7 @@ class StreamRows(Rows):
 
     def __init__(self, dataset: Any, name: str, root: Path):
         self.dataset, self.name, self.column_names = dataset, name, list(dataset.features)
-        self.root = root
+        self.root, self.classes = root, _classes_of(dataset.features)
         self.rows: list[dict[str, Any]] = []
         self.first = 0  # the number of the block's first row
         self.stream: Any = None
@@ -221,12 +212,13 @@ class StreamRows(Rows):
         if not self.first <= index < self.first + len(self.rows):
             self._read_block(index // BLOCK * BLOCK)
         row = self.rows[index - self.first]
-        return {column: class_of(self.dataset.features[column], row[column]) for column in self.column_names}
+        values = {column: row[column] for column in self.column_names}
+        return values | {column: named(values[column], names) for column, names in self.classes.items()}
 
     def column(self, name: str) -> list[Any]:
         """One column's values: reads the stream once."""
         values = [row[name] for row in self.dataset.select_columns([name])]
-        return _named(self.dataset.features[name], values)
+        return named_column(values, self.classes.get(name))
 
     def where(self, index: int) -> str:
         """Dataset, split and row."""
@@ -258,20 +250,8 @@ class StreamRows(Rows):
         return sum(1 for _ in self.dataset.select_columns(self.column_names[:1]))
 
 
-def _named(feature: Any, values: list[Any]) -> list[Any]:
-    """Classes by their names; vectors with an entry for each name stay 0 and 1."""
-    one = feature.feature if isinstance(feature, datasets.List | datasets.LargeList) else None
-    if isinstance(one, ClassLabel):
-        lengths = {len(value) for value in values if value is not None}
-        if lengths == {len(one.names)} and hot_length([value for value in values if value is not None]):
-            return values
-    return [class_of(feature, value) for value in values]
-
-
-def class_of(feature: Any, value: Any) -> Any:
-    """A class by its name, also in lists; -1, by which `datasets` marks a missing one, is None."""
-    if isinstance(feature, datasets.List | datasets.LargeList) and isinstance(value, list):
-        return [class_of(feature.feature, one) for one in value]
-    if not isinstance(feature, ClassLabel) or not isinstance(value, int):
-        return value
-    return feature.int2str(value) if value >= 0 else None
+def _classes_of(features: Mapping[str, Any]) -> dict[str, Sequence[str]]:
+    """The names of each `ClassLabel`, also in lists."""
+    listed = (datasets.List, datasets.LargeList)
+    ones = {name: one.feature if isinstance(one, listed) else one for name, one in features.items()}
+    return {name: one.names for name, one in ones.items() if isinstance(one, ClassLabel)}

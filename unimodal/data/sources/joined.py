@@ -22,6 +22,7 @@ class JoinedRows(Rows):
         self.problems = [problem for table in tables for problem in table.problems]
         self.notes = [note for table in tables for note in table.notes]
         self.typed = all(table.typed for table in tables)
+        self.classes = {name: names for table in reversed(tables) for name, names in table.classes.items()}
         self.ends = list(accumulate(len(table) for table in tables))
 
     def __len__(self) -> int:

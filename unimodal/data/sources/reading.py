@@ -87,4 +87,5 @@ def of_rows(
     there = ", ".join(rows.column_names)
     hint = f"{name} has the columns {there}; say which is it with data.columns.label=NAME"
     samples = MediaRows(rows, chosen.media, chosen.text_files, allow_outside, chosen.regions)
-    return Reading(samples, chosen, splits, notes, hint)
+    declared = rows.classes.get(chosen.label[0]) if len(chosen.label) == 1 else None
+    return Reading(samples, chosen, splits, notes, hint, declared)

@@ -2,7 +2,7 @@
 
 import json
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from unimodal.data.sources.conll import conll_rows
 from unimodal.data.sources.delimited import delimited_rows
+from unimodal.data.sources.label_reader import hot_length
 
 CHUNK = 65_536  # rows that become one piece of a column
 
@@ -24,12 +25,14 @@ class Rows:
         problems: of lines that are no rows, each with its place.
         notes: what a user should know of how the rows were read.
         typed: text differs from numbers, which it does not in csv files.
+        classes: of columns of ids whose classes the data names, these names in the order of the ids.
     """
 
     column_names: Sequence[str]
     problems: Sequence[str] = ()
     notes: Sequence[str] = ()
     typed: bool = True
+    classes: Mapping[str, Sequence[str]] = {}
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -96,12 +99,14 @@ class Table(Rows):
 
     def row(self, index: int) -> dict[str, Any]:
         """One row's values by column."""
-        return {name: _plain(values[index]) for name, values in self.columns.items()}
+        values = {name: _plain(values[index]) for name, values in self.columns.items()}
+        return values | {name: named(values[name], names) for name, names in self.classes.items()}
 
     def column(self, name: str) -> list[Any]:
         """One column's values."""
         values = self.columns[name]
-        return values.to_pylist() if isinstance(values, pa.ChunkedArray) else list(values)
+        plain = values.to_pylist() if isinstance(values, pa.ChunkedArray) else list(values)
+        return named_column(plain, self.classes.get(name))
 
     def is_plain(self, name: str) -> bool:
         """Whether a column holds text, numbers and truth values only."""
@@ -124,6 +129,24 @@ class Table(Rows):
     def place(self, index: int) -> tuple[Path, Path]:
         """The same for all rows."""
         return self.root, self.start
+
+
+def named_column(values: list[Any], names: Sequence[str] | None) -> list[Any]:
+    """Return classes by their names; lists with a 0 or 1 for each name stay multi-hot vectors."""
+    if not names:
+        return values
+    lists = [value for value in values if isinstance(value, list)]
+    hot = {len(value) for value in lists} == {len(names)} and hot_length(lists)
+    return values if hot else [named(value, names) for value in values]
+
+
+def named(value: Any, names: Sequence[str]) -> Any:
+    """Return a class by its name, also in lists; -1, by which `datasets` marks a missing one, is None."""
+    if isinstance(value, list):
+        return [named(one, names) for one in value]
+    if not isinstance(value, int):
+        return value
+    return names[value] if 0 <= value < len(names) else None
 
 
 def lengths_of(values: Any) -> list[int | None] | None:
@@ -248,7 +271,19 @@ def _read_parquet(path: Path) -> Table:
     double = [name for name in table.column_names if table.column_names.count(name) > 1]
     if double:
         raise ValueError(f"{path} has the column {double[0]!r} twice; rename one.")
-    return Table(str(path), {name: table.column(name) for name in table.column_names})
+    read = Table(str(path), {name: table.column(name) for name in table.column_names})
+    read.classes = _declared_classes(table.schema.metadata or {})
+    return read
+
+
+def _declared_classes(metadata: Mapping[bytes, bytes]) -> dict[str, Sequence[str]]:
+    """The names of each `ClassLabel`, which Hugging Face's `datasets` writes into a parquet file's schema."""
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        ones = {column: feature.get("feature", feature) for column, feature in features.items()}
+        return {column: one["names"] for column, one in ones.items() if one.get("_type") == "ClassLabel"}
+    except (KeyError, ValueError, TypeError, AttributeError):  # written by something else
+        return {}
 
 
 def _plain(value: Any) -> Any:
