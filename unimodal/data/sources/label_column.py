@@ -38,7 +38,8 @@ def read_labels(usable: Sequence[int], reading: Reading, labels: Labels) -> Labe
     """
     rows, columns = reading.samples.rows, reading.columns.label
     values = _joined([rows.column(name) for name in columns])
-    hidden, rest = _hidden_test(usable, reading.given, values)
+    missing = list(map(is_missing, values))
+    hidden, rest = _hidden_test(usable, reading.given, values, missing)
     reader = label_reader(labels, [values[row] for row in rest], columns, reading.class_names, rows.typed)
     column = LabelColumn(reader)
     if hidden:
@@ -49,12 +50,19 @@ def read_labels(usable: Sequence[int], reading: Reading, labels: Labels) -> Labe
             f"the split test has {len(hidden):,} samples, none of them with a label in {', '.join(columns)}; "
             "use unimodal predict for them, or add their labels to measure on them."
         )
-    empty = _splits_without(rest, reading.given, values)
+    empty = {reading.given[row] for row in rest} - {reading.given[row] for row in rest if not missing[row]}
+    known: dict[str, Any] = {}  # of millions of labels few differ
     for row in rest:
+        value = values[row]
         try:
-            if reading.given[row] in empty and is_missing(values[row]):
+            if missing[row] and reading.given[row] in empty:
                 raise BadLabel("has no label, nor has any other row of its split")
-            column.parsed[row] = reader.parse(values[row])
+            if isinstance(value, str):
+                column.parsed[row] = (
+                    known[value] if value in known else known.setdefault(value, reader.parse(value))
+                )
+            else:
+                column.parsed[row] = reader.parse(value)
         except BadLabel as error:
             column.problems.append(f"{rows.where(row)}: {error}")
     column.notes += _without_class(column, values) if reader.kind == "multilabel" else []
@@ -62,14 +70,16 @@ def read_labels(usable: Sequence[int], reading: Reading, labels: Labels) -> Labe
 
 
 def _hidden_test(
-    usable: Sequence[int], given: Sequence[str | None], values: Sequence[Any]
+    usable: Sequence[int], given: Sequence[str | None], values: Sequence[Any], missing: Sequence[bool]
 ) -> tuple[list[int], list[int]]:
     """The rows of a test split without labels, and all others."""
     test = [row for row in usable if given[row] == "test"]
+    if not test:
+        return [], list(usable)
     rest = [row for row in usable if given[row] != "test"]
-    marked = [row for row in test if not is_missing(values[row])]
+    marked = [row for row in test if not missing[row]]
     marks = all(_is_mark(values[row]) for row in marked)
-    if not test or not marks or (marked and any(_is_mark(values[row]) for row in rest)):
+    if not marks or (marked and any(_is_mark(values[row]) for row in rest)):
         return [], list(usable)
     return test, rest
 
@@ -78,13 +88,6 @@ def _is_mark(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return bool(value) and all(map(_is_mark, value))
     return str(value).strip() in NO_LABEL
-
-
-def _splits_without(
-    rows: Sequence[int], given: Sequence[str | None], values: Sequence[Any]
-) -> set[str | None]:
-    """The splits of which no row has a label."""
-    return {given[row] for row in rows} - {given[row] for row in rows if not is_missing(values[row])}
 
 
 def _without_class(column: LabelColumn, values: Sequence[Any]) -> list[str]:

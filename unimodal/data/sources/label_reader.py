@@ -20,6 +20,7 @@ from typing import Any
 from unimodal.data.sources.label_texts import PIPE, kind_of_texts, list_in, words_for_nothing
 from unimodal.data.sources.labels import (
     DECIMAL,
+    LISTS,
     NO_NUMBERS,
     WHOLE,
     BadLabel,
@@ -116,7 +117,7 @@ def label_reader(
     listed = labels.kind != "class" and _all_lists(present)
     if listed:
         present = [list_in(value) if isinstance(value, str) else value for value in present]
-    if any(isinstance(value, list | tuple) for value in present):
+    if any(isinstance(value, LISTS) for value in present):
         return _of_lists(labels, present, names, listed)
     return _of_single(labels, present, names, typed)
 

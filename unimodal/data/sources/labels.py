@@ -20,6 +20,7 @@ from unimodal.types import IGNORED
 
 KINDS = ("auto", "class", "multilabel", "number")
 NO_NUMBERS = ("nan", "null")  # among numbers they stand for a missing one
+LISTS = (list, tuple)
 WHOLE = re.compile(r"[+-]?\d+$")
 DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
 
@@ -67,11 +68,11 @@ class Labels:
 
 def is_missing(value: Any) -> bool:
     """Return whether there is no label: None, NaN, blank text, or a row of which every column is so."""
-    if isinstance(value, list | tuple):
-        return bool(value) and all(is_missing(one) for one in value)
-    if isinstance(value, float):
-        return math.isnan(value)
-    return value is None or (isinstance(value, str) and not value.strip())
+    if isinstance(value, str):  # first, as most labels are text
+        return not value or value.isspace()
+    if isinstance(value, LISTS):
+        return bool(value) and all(map(is_missing, value))
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def class_name(value: Any) -> str:
