@@ -1,7 +1,7 @@
 """Numbers for a sample."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from unimodal.tasks.objective import Objective, counted
 from unimodal.tasks.sums import OwnDtype, widest
 
-FLOAT32_STEP = 2.0**-23  # between a number and the next, as a share of it
 SMALLEST_SPREAD = 1e-12  # of the sum of squares: what rounding leaves where all numbers are the same
 
 
@@ -18,7 +17,8 @@ class Numeric(Objective):
     """`mae` and `rmse` in the data's units and `r2`, each the mean over the numbers, as scikit-learn's.
 
     Logits are in units of the standard deviation, and so is what the metrics add up: squares of large numbers
-    would lose the digits that matter.
+    would lose the digits that matter. Labels may be float64: the mean is subtracted before they are rounded,
+    so that time stamps a second apart differ.
 
     Args:
         names: of the numbers.
@@ -44,8 +44,9 @@ class Numeric(Objective):
         self.places = [
             max(0, 2 - math.floor(math.log10(one))) for one in std
         ]  # three digits of std are shown
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32), persistent=False)
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32), persistent=False)
+        self.scale = {"mean": list(mean), "std": list(std)}
+        for name, values in self.scale.items():
+            self.register_buffer(name, torch.tensor(values, dtype=widest()), persistent=False)
         some = torch.zeros(2, len(names))
         if entry_loss(some, some).shape != some.shape:
             raise ValueError("the loss must be that of each entry; set task.loss.reduction=none.")
@@ -53,7 +54,8 @@ class Numeric(Objective):
 
     def loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Of a row, the mean over its numbers."""
-        losses, rows = self.entry_loss(logits, self._standard(labels)).mean(1), counted(labels)
+        standard, rows = self._standard(labels).to(logits.dtype), counted(labels)
+        losses = self.entry_loss(logits, standard).mean(1)
         return torch.where(rows, losses, 0.0).sum(), rows.sum()
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
@@ -65,23 +67,34 @@ class Numeric(Objective):
         """`mae`, `rmse`, `r2`; resets them."""
         mae, rmse, r2 = self.errors.compute()
         self.errors.reset()
-        return {"mae": (mae * self.std).mean(), "rmse": (rmse * self.std).mean(), "r2": r2.mean()}
+        metrics = {"mae": (mae * self.std).mean(), "rmse": (rmse * self.std).mean(), "r2": r2.mean()}
+        return {name: value.float() for name, value in metrics.items()}
 
     def predict(self, logits: Tensor) -> Tensor:
-        """In the data's units."""
-        return logits * self.std + self.mean
+        """Return the numbers in the data's units, of the logits' dtype."""
+        return logits * self.std.to(logits.dtype) + self.mean.to(logits.dtype)
 
     def answer(self, logits: Tensor, top_k: int) -> list[dict[str, Any]]:
         """One column a number."""
-        return [dict(zip(self.names, row, strict=True)) for row in self.predict(logits).tolist()]
+        return [dict(zip(self.names, row, strict=True)) for row in self._exact(logits).tolist()]
 
     def describe(self, logits: Tensor, labels: Tensor) -> list[str]:
         """Name, label and prediction: `age 31.0 -> 28.4, height 1.820 -> 1.743`."""
-        rows = zip(labels.tolist(), self.predict(logits).tolist(), strict=True)
+        rows = zip(labels.tolist(), self._exact(logits).tolist(), strict=True)
         return [", ".join(map(_described, self.names, self.places, *row)) for row in rows]
 
     def _standard(self, labels: Tensor) -> Tensor:
-        return (labels.float() - self.mean) / self.std
+        return (labels.to(self.mean.dtype) - self.mean) / self.std
+
+    def _exact(self, logits: Tensor) -> Tensor:
+        return logits.to(self.mean.dtype) * self.std + self.mean
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Numeric":
+        """Keep mean and std exact when the model is converted, as by `trainer.precision=bf16-true`."""
+        super()._apply(fn, recurse)
+        for name, values in self.scale.items():
+            setattr(self, name, torch.tensor(values, dtype=widest(), device=getattr(self, name).device))
+        return self
 
 
 class Errors(OwnDtype):
@@ -116,11 +129,10 @@ class Errors(OwnDtype):
 
 def _check_steps(names: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> None:
     for name, one, spread in zip(names, mean, std, strict=True):
-        step = abs(one) * FLOAT32_STEP
-        if step > spread / 10:
+        if abs(one) * torch.finfo(widest()).eps > spread / 10:
             raise ValueError(
-                f"{name} has a mean of {one:g} and a standard deviation of {spread:g}, but labels are in "
-                f"float32, whose steps are {step:.2g} there; subtract a constant from the labels in the data."
+                f"{name} has a mean of {one:g} and a standard deviation of {spread:g}, which "
+                f"{widest()} cannot tell apart; subtract a constant from the labels in the data."
             )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -76,7 +77,7 @@ def label_of(sample: Sample) -> Tensor:
     """
     if "label" not in sample:
         raise ValueError("the samples have no label; this task needs a data source with labels.")
-    label = torch.as_tensor(sample["label"])
+    label = _as_tensor(sample["label"])
     if (label == IGNORED).all():
         raise ValueError(
             f"a label is {IGNORED}, which stands for a label that does not count; use another unit in the "
@@ -85,3 +86,10 @@ def label_of(sample: Sample) -> Tensor:
     if not label.isfinite().all():
         raise ValueError(f"a label is {label.tolist()}, which is not finite; correct or remove the sample.")
     return label
+
+
+def _as_tensor(label: Any) -> Tensor:
+    """Return the label, float64 if it is a Python number; float32 on machines with MPS, which has none."""
+    tensor = label if isinstance(label, Tensor) else torch.as_tensor(np.asarray(label))
+    narrow = tensor.dtype == torch.float64 and torch.backends.mps.is_available()
+    return tensor.float() if narrow else tensor

@@ -105,7 +105,7 @@ def test_ambiguous_columns_ask(tmp_path):
 
 
 def test_labels_that_can_not_be_used_are_all_named(tmp_path):  # FAULTS 38
-    rows = [*texts(20), "x,", "y,nan"]
+    rows = [*texts(20), "x,", "y,  "]
     data = source(tmp_path, rows)
     assert [problem.rpartition("data.csv ")[2] for problem in data.problems] == [
         "line 22: has no label",
@@ -168,6 +168,37 @@ def test_a_given_id_decides_the_split(tmp_path):
     data = source(tmp_path, rows, "text,label,pair", columns={"id": "pair"})
     train = {int(sample["text"].split()[1]) // 2 for sample in data.split("train")}
     assert not train & {int(sample["text"].split()[1]) // 2 for sample in data.split("val")}
+
+
+def test_truth_values_are_the_same_classes_in_every_format(tmp_path):
+    csv_of(tmp_path / "train.csv", [f"text {i},{i % 2 == 0}" for i in range(20)])
+    rows = [{"text": f"other {i}", "label": i % 2 == 0} for i in range(6)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "val.parquet")
+    data = TableSource(str(tmp_path))
+    assert data.class_names == ["false", "true"]
+    assert data.split("val")[0]["label"] == data.split("train")[0]["label"] == 1
+
+
+def test_classes_called_null_and_nan_are_classes(tmp_path):
+    data = source(tmp_path, texts(60, ["null", "nan", "wave"]))
+    assert data.class_names == ["nan", "null", "wave"]
+    assert any(line.startswith("classes are called nan, null;") for line in data.describe())
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_number_that_stands_for_no_label_is_a_problem_in_every_split(tmp_path, split):
+    rows = [f"text {i},{i}.5,{name}" for i in range(12) for name in ("train", "val", "test")]
+    data = source(tmp_path, [*rows, f"cold,-100.0,{split}"], "text,label,split")
+    with pytest.raises(
+        ValueError, match=r"line 38: has the label -100, which stands for a label that does not"
+    ):
+        data.split(split)
+
+
+def test_time_stamps_keep_their_seconds(tmp_path):
+    data = source(tmp_path, [f"text {i},{1.7e9 + 10 * i:.1f}" for i in range(100)])
+    labels = torch.cat([label for name in data.split_names for label in data.split_labels(name)])
+    assert sorted(labels.tolist()) == [1.7e9 + 10 * i for i in range(100)]
 
 
 def test_declared_class_names_set_the_order(tmp_path):  # FAULTS 41

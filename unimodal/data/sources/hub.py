@@ -1,11 +1,12 @@
 """Anything that Hugging Face's `datasets` opens: a hub name, a saved dataset, a folder of parquet files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow.compute as pc
 from datasets import Audio, ClassLabel, Image, Video
 
 from unimodal.data.decoding.encoded import BadSample
@@ -14,7 +15,7 @@ from unimodal.data.sources.labels import Labels
 from unimodal.data.sources.reading import of_rows
 from unimodal.data.sources.row_source import Policy, RowSource
 from unimodal.data.sources.splits import SplitNames
-from unimodal.data.sources.tables import Rows, lengths_of
+from unimodal.data.sources.tables import Rows, lengths_of, named, named_column
 from unimodal.suggestions import nearest
 
 FEATURES: dict[str, Any] = {"image": Image, "audio": Audio, "video": Video}
@@ -51,11 +52,13 @@ class HubSource(RowSource):
     ):
         loaded = load(path, name, revision, streaming)
         root = Path(path if Path(path).is_dir() else datasets.config.HF_CACHE_HOME).resolve()
-        names = SplitNames(splits)
+        names, several = SplitNames(splits), len(loaded) > 1
+        hidden = [name for name, part in loaded.items() if name not in names and _has_no_label(part)]
+        left_out = {name: len(loaded.pop(name)) for name in hidden} if len(hidden) < len(loaded) else {}
         parts = [
             (
                 _rows(dataset, f"{path} {split}", root),
-                names.canonical(split, path) if len(loaded) > 1 else None,
+                names.canonical(split, path) if several else None,
             )
             for split, dataset in loaded.items()
         ]
@@ -65,6 +68,9 @@ class HubSource(RowSource):
             role: column for role, column in (columns or {}).items() if column is not None
         }
         reading = of_rows(rows, path, given, said, names, allow_outside_root)
+        reading.notes += [
+            f"{name}: {num:,} samples without labels are left out" for name, num in left_out.items()
+        ]
         self.block = BLOCK if streaming else None
         super().__init__(reading, labels or Labels(), Policy(**policy))
 
@@ -126,6 +132,16 @@ def _by_features(features: Mapping[str, Any]) -> dict[str, str]:
     return said
 
 
+def _has_no_label(dataset: Any) -> bool:
+    """Whether a stored split has classes, and none of its rows is of one."""
+    classes = [column for column, feature in dataset.features.items() if isinstance(feature, ClassLabel)]
+    if not classes or isinstance(dataset, datasets.IterableDataset):
+        return False
+    table = dataset.select_columns(classes).with_format("arrow")[:]
+    largest = [pc.max(table[column]).as_py() for column in classes]
+    return all(one is None or one < 0 for one in largest)
+
+
 def _rows(dataset: Any, name: str, root: Path) -> Rows:
     streamed = isinstance(dataset, datasets.IterableDataset)
     return StreamRows(dataset, name, root) if streamed else DatasetRows(dataset, name, root)
@@ -142,18 +158,19 @@ class DatasetRows(Rows):
 
     def __init__(self, dataset: Any, name: str, root: Path):
         self.dataset, self.name, self.column_names = dataset, name, list(dataset.column_names)
-        self.root = root
+        self.root, self.classes = root, _classes_of(dataset.features)
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def row(self, index: int) -> dict[str, Any]:
         """One row's values by column; classes by their names."""
-        return {column: self._named(column, value) for column, value in self.dataset[index].items()}
+        values = self.dataset[index]
+        return values | {column: named(values[column], names) for column, names in self.classes.items()}
 
     def column(self, name: str) -> list[Any]:
         """One column's values; classes by their names."""
-        return [self._named(name, value) for value in self.dataset.select_columns([name])[:][name]]
+        return named_column(self.dataset.select_columns([name])[:][name], self.classes.get(name))
 
     def list_lengths(self, name: str) -> list[int | None] | None:
         """By the column's values, where its feature is a list."""
@@ -169,9 +186,6 @@ class DatasetRows(Rows):
         """The same for all rows."""
         return self.root, self.root
 
-    def _named(self, column: str, value: Any) -> Any:
-        return class_of(self.dataset.features[column], value)
-
 
 class StreamRows(Rows):
     """Rows of a stream. A block of rows is kept; what lies before it is read again from the start.
@@ -184,7 +198,7 @@ class StreamRows(Rows):
 
     def __init__(self, dataset: Any, name: str, root: Path):
         self.dataset, self.name, self.column_names = dataset, name, list(dataset.features)
-        self.root = root
+        self.root, self.classes = root, _classes_of(dataset.features)
         self.rows: list[dict[str, Any]] = []
         self.first = 0  # the number of the block's first row
         self.stream: Any = None
@@ -198,12 +212,13 @@ class StreamRows(Rows):
         if not self.first <= index < self.first + len(self.rows):
             self._read_block(index // BLOCK * BLOCK)
         row = self.rows[index - self.first]
-        return {column: class_of(self.dataset.features[column], row[column]) for column in self.column_names}
+        values = {column: row[column] for column in self.column_names}
+        return values | {column: named(values[column], names) for column, names in self.classes.items()}
 
     def column(self, name: str) -> list[Any]:
         """One column's values: reads the stream once."""
-        feature = self.dataset.features[name]
-        return [class_of(feature, row[name]) for row in self.dataset.select_columns([name])]
+        values = [row[name] for row in self.dataset.select_columns([name])]
+        return named_column(values, self.classes.get(name))
 
     def where(self, index: int) -> str:
         """Dataset, split and row."""
@@ -235,10 +250,8 @@ class StreamRows(Rows):
         return sum(1 for _ in self.dataset.select_columns(self.column_names[:1]))
 
 
-def class_of(feature: Any, value: Any) -> Any:
-    """A class by its name, also in lists; -1, by which `datasets` marks a missing one, is None."""
-    if isinstance(feature, datasets.List | datasets.LargeList) and isinstance(value, list):
-        return [class_of(feature.feature, one) for one in value]
-    if not isinstance(feature, ClassLabel) or not isinstance(value, int):
-        return value
-    return feature.int2str(value) if value >= 0 else None
+def _classes_of(features: Mapping[str, Any]) -> dict[str, Sequence[str]]:
+    """The names of each `ClassLabel`, also in lists."""
+    listed = (datasets.List, datasets.LargeList)
+    ones = {name: one.feature if isinstance(one, listed) else one for name, one in features.items()}
+    return {name: one.names for name, one in ones.items() if isinstance(one, ClassLabel)}

@@ -20,6 +20,9 @@ class JoinedRows(Rows):
         self.tables = tables
         self.column_names = list(dict.fromkeys(name for table in tables for name in table.column_names))
         self.problems = [problem for table in tables for problem in table.problems]
+        self.notes = [note for table in tables for note in table.notes]
+        self.typed = all(table.typed for table in tables)
+        self.classes = {name: names for table in reversed(tables) for name, names in table.classes.items()}
         self.ends = list(accumulate(len(table) for table in tables))
 
     def __len__(self) -> int:

@@ -1,8 +1,9 @@
-"""From what stands in a label column to what a task learns: one class, several classes, or numbers.
+"""One value of a label column as one class, several classes, or numbers; how a whole column is read is in
+`label_reader.py`.
 
-One normalisation, whatever the file format: text is stripped of surrounding spaces; 3, "3" and " 3" are the
-same class "3"; True is "true"; None, "", "nan" and "null" are a missing label. Class names are sorted, as
-numbers where all of them are whole numbers. Decimal numbers are no classes unless it is said that they are.
+Text is a class under its own name, without the spaces around it: "3", "+3", "03" and "3.0" are four classes,
+"null" and "nan" are two. The integer 3 is the class "3", and True is "true". A label is missing where there
+is nothing: None, NaN, or an empty cell. Only among numbers the texts "nan" and "null" are missing labels too.
 """
 
 import math
@@ -15,10 +16,13 @@ from typing import Any
 
 import torch
 
+from unimodal.types import IGNORED
+
 KINDS = ("auto", "class", "multilabel", "number")
-MISSING = ("", "nan", "null")
+NO_NUMBERS = ("nan", "null")  # among numbers they stand for a missing one
+LISTS = (list, tuple)
 WHOLE = re.compile(r"[+-]?\d+$")
-MAX_CLASSES_SHOWN = 20
+DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
 
 
 class BadLabel(ValueError):
@@ -30,11 +34,13 @@ class Labels:
     """How labels are read.
 
     Attributes:
-        kind: `class`, `multilabel`, `number`, or `auto`: lists (or text with `|`) are several classes,
-            numbers that are not all whole are numbers, all else is one class.
+        kind: `class`, `multilabel`, `number`, or `auto`: as the values are, see `label_reader.py`.
         separator: between the classes of one text, such as ";"; sets kind to multilabel.
-        class_names: in this order, instead of those found, sorted.
+        class_names: in this order, instead of those of the data.
         unseen: of a class in val or test that train lacks: `error`, or `ignore` to leave such rows out.
+
+    Raises:
+        ValueError: if a value is unknown, or a class name is given twice.
     """
 
     kind: str = "auto"
@@ -47,60 +53,64 @@ class Labels:
             raise ValueError(f"data.labels.kind={self.kind} is none of {', '.join(KINDS)}.")
         if self.unseen not in ("error", "ignore"):
             raise ValueError(f"data.labels.unseen={self.unseen} is neither error nor ignore.")
+        names = self.names or []
+        double = [name for name, count in Counter(names).items() if count > 1]
+        if double:
+            raise ValueError(
+                f"data.labels.class_names has {double[0]!r} twice; every class needs a name of its own."
+            )
 
-    def settled(self, values: Sequence[Any]) -> "Labels":
-        """With `auto` replaced by what the values are, and with a separator for multilabel."""
-        kind, separator = self.kind, self.separator
-        if kind == "auto":
-            kind = "multilabel" if separator else _infer(values)
-        if kind == "multilabel" and separator is None:
-            separator = "|"
-        return Labels(kind, separator, self.class_names, self.unseen)
-
-    def parse(self, value: Any) -> Any:
-        """A class name, a list of them, or a list of numbers; raises BadLabel."""
-        if self.kind == "class":
-            return class_name(value)
-        if self.kind == "number":
-            return [number(one) for one in (value if isinstance(value, list | tuple) else [value])]
-        if is_missing(value):
-            raise BadLabel("has no label")
-        many = value if isinstance(value, list | tuple) else str(value).split(self.separator)
-        return sorted({class_name(one) for one in many if not is_missing(one)})
+    @property
+    def names(self) -> list[str] | None:
+        """The class names as labels are normalised; None where they are not given."""
+        return [class_name(name) for name in self.class_names] if self.class_names else None
 
 
 def is_missing(value: Any) -> bool:
-    """None, NaN, and text that says so."""
-    if isinstance(value, float):
-        return math.isnan(value)
-    return value is None or (isinstance(value, str) and value.strip().lower() in MISSING)
+    """Return whether there is no label: None, NaN, blank text, or a row of which every column is so."""
+    if isinstance(value, str):  # first, as most labels are text
+        return not value or value.isspace()
+    if isinstance(value, LISTS):
+        return bool(value) and all(map(is_missing, value))
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def class_name(value: Any) -> str:
-    """The one normal form of a class; raises BadLabel for what is none."""
+    """Return the one normal form of a class; raises BadLabel for a value that is none."""
     if isinstance(value, list | tuple | dict):
-        raise BadLabel(f"has a list for a label ({_short(value)}); data.labels.kind=multilabel reads lists")
+        raise BadLabel(f"has a list for a label ({short(value)}); data.labels.kind=multilabel reads lists")
     if is_missing(value):
         raise BadLabel("has no label")
     if isinstance(value, bool):
         return str(value).lower()
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
-    if WHOLE.match(text) and not (len(text.lstrip("+-")) > 1 and text.lstrip("+-")[0] == "0"):
-        text = str(int(text))
-    return sys.intern(text)  # of millions of rows few differ
+    whole = isinstance(value, float) and value.is_integer()
+    return sys.intern(str(int(value) if whole else value).strip())  # of millions of rows few differ
 
 
 def number(value: Any) -> float:
-    """A finite number; raises BadLabel."""
-    if is_missing(value):
+    """Return a finite number; raises BadLabel."""
+    if is_missing(value) or (isinstance(value, str) and value.strip().lower() in NO_NUMBERS):
         raise BadLabel("has no label")
     try:
+        if isinstance(value, str) and "_" in value:  # Python would skip it
+            raise ValueError
         result = float(value)
     except (TypeError, ValueError):
-        raise BadLabel(f"has the label {_short(value)}, which is no number") from None
+        raise BadLabel(f"has the label {short(value)}, which is no number") from None
     if not math.isfinite(result):
         raise BadLabel(f"has the label {result}, which is not finite")
     return result
+
+
+def numbers(value: Any) -> list[float]:
+    """Return one number or a list of them; raises BadLabel, also where all are -100."""
+    found = [number(one) for one in (value if isinstance(value, list | tuple) else [value])]
+    if found and all(one == IGNORED for one in found):
+        raise BadLabel(
+            f"has the label {IGNORED}, which stands for a label that does not count; use another unit in the "
+            "column that data.columns.label names, or add a constant"
+        )
+    return found
 
 
 def sort_names(names: set[str]) -> list[str]:
@@ -110,11 +120,11 @@ def sort_names(names: set[str]) -> list[str]:
 
 
 def encode(parsed: Any, kind: str, index: dict[str, int]) -> Any:
-    """What a sample's `label` is: an int, or float [C] or [K]."""
+    """Return a sample's `label`: an int, float32 [C] of 0 and 1, or float64 [K]."""
     if kind == "class":
         return index[parsed]
     if kind == "number":
-        return torch.tensor(parsed, dtype=torch.float32)
+        return torch.tensor(parsed, dtype=torch.float64)  # the task subtracts the training mean
     label = torch.zeros(len(index))
     label[[index[name] for name in parsed]] = 1
     return label
@@ -125,27 +135,7 @@ def class_counts(parsed: Sequence[Any]) -> Counter[str]:
     return Counter(name for one in parsed for name in ([one] if isinstance(one, str) else one))
 
 
-def _infer(values: Sequence[Any]) -> str:
-    present = [value for value in values if not is_missing(value)]
-    if any(isinstance(value, list | tuple) for value in present):
-        numbers = all(isinstance(one, float) for value in present if isinstance(value, list) for one in value)
-        return "number" if numbers and any(len(value) for value in present) else "multilabel"
-    if any(isinstance(value, bool) for value in present):
-        return "class"
-    if all(_is_number(value) for value in present):
-        whole = all(isinstance(v, int) or (isinstance(v, str) and WHOLE.match(v.strip())) for v in present)
-        return "class" if whole else "number"
-    return "multilabel" if any(isinstance(value, str) and "|" in value for value in present) else "class"
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """Return a value as messages show it."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -23,7 +23,8 @@ class ListedRows(Rows):
 
     def __init__(self, rows: Rows, columns: Mapping[str, Sequence[int | None]]):
         self.rows, self.columns, self.column_names = rows, tuple(columns), list(rows.column_names)
-        self.problems = list(rows.problems)
+        self.problems, self.notes = list(rows.problems), rows.notes
+        self.typed, self.classes = rows.typed, rows.classes
         self.origins, self.entries = array("q"), array("q")
         for origin in range(len(rows)):
             found = {name: num for name, nums in columns.items() if (num := nums[origin]) is not None}

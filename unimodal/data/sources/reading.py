@@ -23,6 +23,7 @@ class Reading:
         given: the split of each row, or None where the data does not say.
         notes: what a user should know.
         label_hint: how labels would be given.
+        class_names: the classes that the data declares, in the order of their ids; None where it does not.
     """
 
     samples: MediaRows
@@ -30,6 +31,7 @@ class Reading:
     given: Sequence[str | None]
     notes: list[str] = field(default_factory=list)
     label_hint: str = "choose other data or another task"
+    class_names: Sequence[str] | None = None
 
 
 def read_tables(
@@ -86,4 +88,5 @@ def of_rows(
     there = ", ".join(rows.column_names)
     hint = f"{name} has the columns {there}; say which is it with data.columns.label=NAME"
     samples = MediaRows(rows, chosen.media, chosen.text_files, allow_outside, chosen.regions)
-    return Reading(samples, chosen, splits, notes, hint)
+    declared = rows.classes.get(chosen.label[0]) if len(chosen.label) == 1 else None
+    return Reading(samples, chosen, splits, notes, hint, declared)

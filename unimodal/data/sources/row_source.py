@@ -10,7 +10,8 @@ import numpy as np
 from unimodal.data.decoding.encoded import BadSample
 from unimodal.data.sources import labels as labels_of
 from unimodal.data.sources.base import Source, check_split
-from unimodal.data.sources.labels import BadLabel, Labels
+from unimodal.data.sources.label_column import read_labels
+from unimodal.data.sources.labels import Labels
 from unimodal.data.sources.reading import Reading
 from unimodal.data.sources.regions import settle
 from unimodal.data.sources.rows import RowSamples
@@ -68,11 +69,13 @@ class RowSource(Source):
         self.on_bad_sample, self.cache_gib = policy.on_bad_sample, policy.cache_gib
         self.allow_changed, self.label_hint = policy.allow_changed, reading.label_hint
         self.allow_missing = self.samples.allow_missing = policy.allow_missing
-        self.problems, self.notes = list(self.samples.rows.problems), list(reading.notes)
+        self.problems = list(self.samples.rows.problems)
+        self.notes = [*reading.notes, *self.samples.rows.notes]
         usable = self._without_empty_text(range(len(self.samples)))
         self.parsed: dict[int, Any] = {}
+        self.unlabelled: dict[str, str] = {}
         if self.columns.label:
-            usable = self._parse_labels(usable, labels)
+            usable = self._read_labels(usable, reading, labels)
         self.indices = self._splits(usable, reading.given, policy.val_fraction, policy.seed)
         self.split_names = tuple(name for name in SPLITS if name in self.indices)
         settle(self, labels)
@@ -98,6 +101,8 @@ class RowSource(Source):
 
     def usable(self, name: str) -> RowSamples:
         """The split without the rows that `problems` names."""
+        if name in self.unlabelled:
+            raise ValueError(self.unlabelled[name])
         indices = self.indices[check_split(name, self.split_names)]
         return RowSamples(self.samples, indices, self._label if self.columns.label else None)
 
@@ -132,24 +137,17 @@ class RowSource(Source):
         if column is None or self.allow_missing:
             return list(rows)
         values = self.samples.rows.column(column)
-        full = [row for row in rows if not (isinstance(values[row], str) and not values[row].strip())]
+        full = [row for row in rows if not labels_of.is_missing(values[row])]
         if len(full) < len(rows):
             self.notes.append(f"{len(rows) - len(full)} rows without text are left out")
         return full
 
-    def _parse_labels(self, usable: list[int], labels: Labels) -> list[int]:
-        rows = self.samples.rows
-        values = _joined([rows.column(name) for name in self.columns.label])
-        declared = labels if len(self.columns.label) == 1 else Labels("number")
-        self.labels = declared.settled(values)
-        kept = []
-        for row in usable:
-            try:
-                self.parsed[row] = self.labels.parse(values[row])
-                kept.append(row)
-            except BadLabel as error:
-                self.problems.append(f"{rows.where(row)}: {error}")
-        return kept
+    def _read_labels(self, usable: list[int], reading: Reading, labels: Labels) -> list[int]:
+        column = read_labels(usable, reading, labels)
+        self.labels, self.parsed, self.unlabelled = column.reader, column.parsed, column.unlabelled
+        self.problems += column.problems
+        self.notes += [*column.reader.notes, *column.notes]
+        return list(column.parsed)
 
     @property
     def kind(self) -> str:
@@ -163,7 +161,8 @@ class RowSource(Source):
         for row in usable:
             by_name.setdefault(given[row] or ("val" if val_fraction is None else "train"), []).append(row)
         if not by_name:
-            raise ValueError(f"no row can be used; the first: {'; '.join(self.problems[:1])}")
+            reasons = [*self.problems, *self.unlabelled.values()]
+            raise ValueError(f"no row can be used; the first: {'; '.join(reasons[:1])}")
         if val_fraction is None:
             return {name: np.array(rows, np.int64) for name, rows in by_name.items()}
         if "train" not in by_name:
@@ -233,7 +232,7 @@ class RowSource(Source):
         self.multilabel = self.kind == "multilabel"
         known = self.indices.get("train", next(iter(self.indices.values())))  # to measure, there is only val
         seen = set(labels_of.class_counts([self.parsed[row] for row in known]))
-        self.class_names = list(map(str, labels.class_names or labels_of.sort_names(seen)))
+        self.class_names = list(self.labels.class_names or labels_of.sort_names(seen))
         self.class_index = {name: index for index, name in enumerate(self.class_names)}
         for name in self.split_names:
             self.indices[name] = self._known(name, labels.unseen)
@@ -289,10 +288,6 @@ def _described(source: RowSource) -> Iterator[str]:
     yield from source.notes
     if source.problems and source.on_bad_sample == "skip":
         yield f"{len(source.problems)} rows cannot be used and are left out; unimodal check-data lists them"
-
-
-def _joined(columns: Sequence[Sequence[Any]]) -> Sequence[Any]:
-    return columns[0] if len(columns) == 1 else [list(values) for values in zip(*columns, strict=True)]
 
 
 def _listed(parsed: Any) -> list[str]:

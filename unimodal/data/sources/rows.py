@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unimodal.data.decoding.encoded import BadSample, Encoded
+from unimodal.data.decoding.texts import decode_text
 from unimodal.data.sources.part_lists import part_list
 from unimodal.data.sources.paths import inside
 from unimodal.data.sources.regions import Spans, sound_spans, word_spans, words_of
@@ -64,6 +65,8 @@ class MediaRows:
         if index not in self.digests:
             sample = self[index]
             values = _part_values(sample) or [sample.get(field) for field in self.media]
+            if self.text_files:  # the same as of a text in a table
+                values = [_text_of(value) for value in values]
             self.digests[index] = "/".join(_digest(value) for value in values)
         return self.digests[index]
 
@@ -104,6 +107,10 @@ class MediaRows:
 
 def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _text_of(value: Any) -> Any:
+    return decode_text(value, errors="replace") if isinstance(value, Encoded) else value
 
 
 def _part_values(sample: Sample) -> list[Any]:

@@ -28,6 +28,7 @@ class SplitNames:
         if unknown:
             raise ValueError(f"data.splits.{unknown[0]} is unknown; there are {', '.join(SPLITS)}.")
         self.said = {name: split for split, name in said.items()}
+        self.seen: dict[str, str] = {}  # by split, the name that the data has for it
 
     def __contains__(self, name: str) -> bool:
         return name in self.said or ALIASES.get(name.lower()) is not None
@@ -36,7 +37,8 @@ class SplitNames:
         """`train`, `val` or `test`.
 
         Raises:
-            ValueError: for a name that means none of them: no sample is dropped silently.
+            ValueError: for a name that means none of them, as no sample is dropped silently, and for a second
+                name of the same split, as no two splits are merged silently.
         """
         if name in self.said:
             return self.said[name]
@@ -46,6 +48,12 @@ class SplitNames:
                 f"{where}: {name!r} is no known split (train, val, test and their usual other names); "
                 f"say what it is with data.splits.test={name}, or leave it out (a column by "
                 "data.columns.split=none)."
+            )
+        other = self.seen.setdefault(split, name)
+        if other.lower() != name.lower():
+            raise ValueError(
+                f"{where}: {other!r} and {name!r} are both names of the split {split}; rename one, or name "
+                f"both, such as data.splits.{split}={name} data.splits.test={other}."
             )
         return split
 

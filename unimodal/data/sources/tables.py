@@ -1,9 +1,8 @@
 """Tables in memory: csv, tsv, jsonl and parquet files, columns of plain values and where each row stands."""
 
-import csv
 import json
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from unimodal.data.sources.conll import conll_rows
+from unimodal.data.sources.delimited import delimited_rows
+from unimodal.data.sources.label_reader import hot_length
 
 CHUNK = 65_536  # rows that become one piece of a column
-csv.field_size_limit(1 << 30)
 
 
 class Rows:
@@ -23,10 +23,16 @@ class Rows:
     Attributes:
         column_names: in the file's order.
         problems: of lines that are no rows, each with its place.
+        notes: what a user should know of how the rows were read.
+        typed: text differs from numbers, which it does not in csv files.
+        classes: of columns of ids whose classes the data names, these names in the order of the ids.
     """
 
     column_names: Sequence[str]
     problems: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    typed: bool = True
+    classes: Mapping[str, Sequence[str]] = {}
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -93,12 +99,14 @@ class Table(Rows):
 
     def row(self, index: int) -> dict[str, Any]:
         """One row's values by column."""
-        return {name: _plain(values[index]) for name, values in self.columns.items()}
+        values = {name: _plain(values[index]) for name, values in self.columns.items()}
+        return values | {name: named(values[name], names) for name, names in self.classes.items()}
 
     def column(self, name: str) -> list[Any]:
         """One column's values."""
         values = self.columns[name]
-        return values.to_pylist() if isinstance(values, pa.ChunkedArray) else list(values)
+        plain = values.to_pylist() if isinstance(values, pa.ChunkedArray) else list(values)
+        return named_column(plain, self.classes.get(name))
 
     def is_plain(self, name: str) -> bool:
         """Whether a column holds text, numbers and truth values only."""
@@ -121,6 +129,24 @@ class Table(Rows):
     def place(self, index: int) -> tuple[Path, Path]:
         """The same for all rows."""
         return self.root, self.start
+
+
+def named_column(values: list[Any], names: Sequence[str] | None) -> list[Any]:
+    """Return classes by their names; lists with a 0 or 1 for each name stay multi-hot vectors."""
+    if not names:
+        return values
+    lists = [value for value in values if isinstance(value, list)]
+    hot = {len(value) for value in lists} == {len(names)} and hot_length(lists)
+    return values if hot else [named(value, names) for value in values]
+
+
+def named(value: Any, names: Sequence[str]) -> Any:
+    """Return a class by its name, also in lists; -1, by which `datasets` marks a missing one, is None."""
+    if isinstance(value, list):
+        return [named(one, names) for one in value]
+    if not isinstance(value, int):
+        return value
+    return names[value] if 0 <= value < len(names) else None
 
 
 def lengths_of(values: Any) -> list[int | None] | None:
@@ -154,60 +180,29 @@ def read_table(path: Path, root: Path | None = None, start: Path | None = None) 
     Raises:
         ValueError: if it cannot be read; names the file, and the line where there is one.
     """
-    suffix, folder = path.suffix.lower(), path.resolve().parent
+    suffix, folder, notes = path.suffix.lower(), path.resolve().parent, list[str]()
     try:
         if suffix == ".parquet":
             table = _read_parquet(path)
         else:
             with open(path, encoding="utf-8-sig", newline="") as file:
-                table = _collect(path, _rows_of(path, file, suffix))
+                table = _collect(path, _rows_of(path, file, suffix, notes))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8.") from error
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from error
-    table.root, table.start = root or folder, start or folder
+    table.root, table.start, table.notes = root or folder, start or folder, notes
+    table.typed = suffix not in (".csv", ".tsv")
     return table
 
 
-def _rows_of(path: Path, file: Any, suffix: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
+def _rows_of(
+    path: Path, file: Any, suffix: str, notes: list[str]
+) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """Line and row, or line and what is wrong with it."""
     if suffix == ".conll":
         return conll_rows(file)
-    return _json_rows(file) if suffix in (".jsonl", ".ndjson") else _csv_rows(path, file, suffix)
-
-
-def _csv_rows(path: Path, file: Any, suffix: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Line and row, or line and what is wrong with it."""
-    delimiter = "\t" if suffix == ".tsv" else ","
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        _check_header(path, header, delimiter)
-        for values in reader:
-            if len(values) == len(header):
-                yield reader.line_num, dict(zip(header, values, strict=True))
-            elif values:
-                yield (
-                    reader.line_num,
-                    f"has {len(values)} values; the header has {len(header)}. "
-                    f"Quote values that contain {delimiter!r}.",
-                )
-    except csv.Error as error:
-        raise ValueError(f"{path} line {reader.line_num} is no valid csv: {error}.") from error
-
-
-def _check_header(path: Path, header: list[str], delimiter: str) -> None:
-    if not header:
-        raise ValueError(f"{path} is empty; its first line must name the columns.")
-    double = [name for name in dict.fromkeys(header) if header.count(name) > 1]
-    if double:
-        raise ValueError(f"{path} has the column {double[0]!r} twice; rename one.")
-    other = next((d for d in (";", "\t", ",") if d != delimiter and d in header[0]), None)
-    if len(header) == 1 and other:
-        raise ValueError(
-            f"{path} has one column, {header[0]!r}: its delimiter seems to be {other!r}. "
-            + ("Rename it to .tsv." if other == "\t" else "Save it with commas (.csv) or tabs (.tsv).")
-        )
+    return _json_rows(file) if suffix in (".jsonl", ".ndjson") else delimited_rows(path, file, suffix, notes)
 
 
 def _json_rows(file: Any) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -276,7 +271,19 @@ def _read_parquet(path: Path) -> Table:
     double = [name for name in table.column_names if table.column_names.count(name) > 1]
     if double:
         raise ValueError(f"{path} has the column {double[0]!r} twice; rename one.")
-    return Table(str(path), {name: table.column(name) for name in table.column_names})
+    read = Table(str(path), {name: table.column(name) for name in table.column_names})
+    read.classes = _declared_classes(table.schema.metadata or {})
+    return read
+
+
+def _declared_classes(metadata: Mapping[bytes, bytes]) -> dict[str, Sequence[str]]:
+    """The names of each `ClassLabel`, which Hugging Face's `datasets` writes into a parquet file's schema."""
+    try:
+        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+        ones = {column: feature.get("feature", feature) for column, feature in features.items()}
+        return {column: one["names"] for column, one in ones.items() if one.get("_type") == "ClassLabel"}
+    except (KeyError, ValueError, TypeError, AttributeError):  # written by something else
+        return {}
 
 
 def _plain(value: Any) -> Any:

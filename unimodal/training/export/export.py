@@ -30,7 +30,7 @@ from unimodal.training.export.description import describe, verified_card
 from unimodal.training.export.examples import examples
 from unimodal.training.export.onnx import check_graph, write_graph
 from unimodal.training.export.prompts import Prompts, verify_captions
-from unimodal.training.export.refusals import check_task
+from unimodal.training.export.refusals import check_numbers, check_task
 from unimodal.training.export.run import Run, read_run
 from unimodal.training.export.verify import units, verify
 
@@ -61,6 +61,7 @@ def export(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
         check_graph(config["adapter"])
     run = read_run(config, config_dirs)
     check_task(config, run.trained.task["_target_"])
+    check_numbers(config, run.trained.task)
     fitted, why = choose(config, run.trained, run.field)
     if fitted is None and not config["head"] and config["format"] != "onnx":
         reason = f", and none fits: {why}" if why else "."
