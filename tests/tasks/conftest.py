@@ -164,6 +164,7 @@ _RARE = {
     "multi-label": [2],
     "words in classes": [5, 6],
     "segmentation": [*range(8, 12), *range(24, 28)],  # four cells a class
+    "transcription": [0, 6, 8, 14, 16, 22],  # in each of three frames the space and U+FFFD
 }
 
 

@@ -203,10 +203,11 @@ def gone_on(small_run, run, *settings):
 def test_a_run_folder_that_has_moved_keeps_its_best_checkpoint(small_run, tmp_path):
     first, moved = tmp_path / "run", tmp_path / "elsewhere" / "run"
     figures = train(small_run(*LONG, "trainer.max_epochs=2"), first)
+    best = step_of(first, "best")
     moved.parent.mkdir()
     first.rename(moved)
     assert gone_on(small_run, moved)["val/accuracy"] == figures["val/accuracy"]
-    assert step_of(moved, "best") == 2 * STEPS
+    assert step_of(moved, "best") == best <= 2 * STEPS
 
 
 @pytest.mark.parametrize(
@@ -216,8 +217,9 @@ def test_a_run_folder_that_has_moved_keeps_its_best_checkpoint(small_run, tmp_pa
 def test_a_best_checkpoint_that_no_longer_compares_is_kept_beside(small_run, tmp_path, settings, capsys):
     run = tmp_path / "run"
     train(small_run(*LONG, "trainer.max_epochs=2"), run)
+    best = step_of(run, "best")
     gone_on(small_run, run, *settings)
-    assert (step_of(run, "best-before"), step_of(run, "best")) == (2 * STEPS, 3 * STEPS)
+    assert (step_of(run, "best-before"), step_of(run, "best")) == (best, 3 * STEPS)
     assert "best.ckpt starts anew" in capsys.readouterr().out
 
 
