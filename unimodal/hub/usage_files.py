@@ -94,9 +94,12 @@ FFMPEG_SOUND = Kind(
     (
         "except soundfile.LibsndfileError:  # M4A, MP4, WebM ...",
         "    with av.open(path) as file:",
-        "        floats, rate = av.AudioResampler('fltp'), file.streams.audio[0].rate",
+        "        floats, stream = av.AudioResampler('fltp'), file.streams.audio[0]",
         "        parts = [part for frame in file.decode(audio=0) for part in floats.resample(frame)]",
-        "    return numpy.concatenate([part.to_ndarray() for part in parts], 1).T, rate",
+        "        is_mp4, seconds = 'mp4' in file.format.name, (stream.duration or 0) * stream.time_base",
+        "    samples = numpy.concatenate([part.to_ndarray() for part in parts], 1).T",
+        "    end = round(seconds * stream.rate) if is_mp4 and seconds else None  # the rest is padding",
+        "    return samples[:end], stream.rate",
     ),
 )
 IMAGE_KINDS = (LARGE_JPEG, WIDE, PROFILE, TRANSPARENT)
@@ -104,14 +107,15 @@ KINDS = {"image": IMAGE_KINDS, "audio": (FFMPEG_SOUND,), "video": (), "text": ()
 """By modality."""
 BY_NAME = {  # what a stock pipeline makes of a file's name, of any kind
     "audio": (
-        "Pass samples, as above, rather than the name of a file: `pipe('sound.wav')` needs the program ffmpeg, "
-        "mixes two channels to 0.7071 x (left + right), which is 3 dB above the mean that training takes, "
-        "resamples by another filter, and leaves samples above full scale, where training divides by the peak."
+        "Pass samples, as above, rather than the name of a file: `pipe('sound.wav')` needs the program "
+        "ffmpeg, mixes two channels to 0.7071 x (left + right), which is 3 dB above the mean that training "
+        "takes, resamples by another filter, and leaves samples above full scale, where training divides by "
+        "the peak."
     ),
     "video": (
-        "Pass frames, as above, rather than the name of a file: `pipe('clip.mp4')` chooses frames by their "
-        "number, and not all processors take the middles of equal shares of the clip. Training chooses the "
-        "frames that are shown in the middles of equal shares of its duration."
+        "Pass frames, as above, rather than the name of a file: `pipe('clip.mp4')` needs the package "
+        "torchcodec, and chooses frames by their number, not all processors in the middles of equal shares. "
+        "Training chooses the frames that are shown in the middles of equal shares of the duration."
     ),
 }
 

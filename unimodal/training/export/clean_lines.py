@@ -60,7 +60,7 @@ def about_files(request: dict[str, Any], names: dict[str, Any], ask: Callable) -
 
 
 def by_lines(
-    request: dict[str, Any], names: dict[str, Any], file: dict[str, str], ask: Callable, whole: bool
+    request: dict[str, Any], names: dict[str, Any], file: dict[str, Any], ask: Callable, whole: bool
 ) -> tuple[dict[str, Any], Any]:
     """The card's lines with this file in place of the one that they name; without loading anything again.
 
@@ -92,7 +92,7 @@ def run_again(lines: str, names: dict[str, Any]) -> None:
     exec(compile(ast.Module(body, []), "README.md", "exec"), names)
 
 
-def outputs_of(request: dict[str, Any], names: dict[str, Any], file: dict[str, str], ask: Callable) -> Any:
+def outputs_of(request: dict[str, Any], names: dict[str, Any], file: dict[str, Any], ask: Callable) -> Any:
     """The model's outputs for what the lines made of the file; None of a captioner, which writes a text."""
     if request["writes"]:
         return None
@@ -103,13 +103,15 @@ def outputs_of(request: dict[str, Any], names: dict[str, Any], file: dict[str, s
     return ask(names["inputs"])[0]
 
 
-def by_name(request: dict[str, Any], names: dict[str, Any], file: dict[str, str]) -> dict[str, Any]:
-    """What the pipeline says where it is given the file's name and nothing else."""
+def by_name(request: dict[str, Any], names: dict[str, Any], file: dict[str, Any]) -> dict[str, Any]:
+    """What the pipeline says where it is given the file's name and nothing else; {} where it needs more."""
     has_program = file["field"] != "audio" or shutil.which("ffmpeg")
-    if "pipe" not in names or not request["top_k"] or file["field"] == "text" or not has_program:
+    if "pipe" not in names or not request["top_k"] or not file["has_name"] or not has_program:
         return {}
     try:
         return {"by_name": names["pipe"](file["value"])}
+    except ImportError:  # torchcodec, which the pipeline needs for clips
+        return {}
     except Exception as error:
         return {"by_name_error": reason_of(error)}
 

@@ -56,17 +56,17 @@ def describe(
     )
 
 
-def verified_card(card: Card, verified: Verified, note: str, checked: tuple[str, ...]) -> Card:
+def verified_card(card: Card, verified: Verified, note: str, checked: Mapping[str, str]) -> Card:
     """The card with what the check found.
 
     Args:
         card: before the check.
         verified: the comparison of outputs.
         note: what else a user has to know.
-        checked: what was found on files.
+        checked: what was found on files, by metric and kind.
     """
     notes = (*card.notes, *([f"{note[0].upper()}{note[1:]}."] if note else []))
-    sentences = tuple(f"{one[0].upper()}{one[1:]}." for one in checked)
+    sentences = tuple(f"{name}: {found}." for name, found in checked.items())
     return replace(card, verified=verified, notes=notes, checked=sentences)
 
 

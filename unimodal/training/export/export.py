@@ -123,7 +123,7 @@ def _write(config: build.Config, run: Run, fitted: Fit | None, folder: Path, nam
     return {
         "format": _kind(fitted, loading),
         "difference": compared + (f" ({note})" if note else ""),
-        **{f"files {num}": line for num, line in enumerate(checked, 1)},
+        **checked,
         "load it": _load(config["output"], loading),
     }
 

@@ -37,14 +37,15 @@ class OfKind:
 
     @property
     def line(self) -> str:
-        """One sentence."""
-        said = [f"the lines of the card differ by up to {self.by_lines:.1e} from predict"]
-        if math.isnan(self.by_lines):
-            said = []
+        """What was found, as a part of a sentence."""
+        said = []
+        if not math.isnan(self.by_lines):
+            said.append(f"the card's lines differ from predict by up to {self.by_lines:.1e}")
         if self.by_name is not None:
-            large = "; read such files with the lines of the card" * (self.by_name > FILE_TOLERANCE)
-            said.append(f"the pipeline given a file name by up to {self.by_name:.1e}{large}")
-        return f"{self.name} ({self.num} files): {', '.join((*said, *self.problems))}"
+            said.append(f"pipeline(file name) by up to {self.by_name:.1e}")
+        large = max(self.by_lines, self.by_name or 0) > FILE_TOLERANCE
+        hint = "; read such files by the card's lines" * (large and self.by_lines <= FILE_TOLERANCE)
+        return ", ".join((*said, *self.problems)) + f" ({self.num} files){hint}"
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,13 @@ class Metric:
 
     @property
     def line(self) -> str:
-        """One sentence; it says where the numbers differ."""
-        given = [f"predict {self.ours:.4g}", f"the lines of the card {self.by_lines:.4g}"]
+        """The numbers, as a part of a sentence; it says where they differ."""
+        given = [f"{self.ours:.4g} by predict", f"{self.by_lines:.4g} by the card's lines"]
         if self.by_name is not None:
-            given.append(f"the pipeline given file names {self.by_name:.4g}")
-        differs = any(
-            abs(one - self.ours) > FILE_TOLERANCE for one in (self.by_lines, self.by_name or self.ours)
-        )
-        note = "; they differ, see the kinds of file" if differs else ""
-        return f"{self.name} of {self.num} held-out samples: {', '.join(given)}{note}"
+            given.append(f"{self.by_name:.4g} by pipeline(file name)")
+        others = [one for one in (self.by_lines, self.by_name) if one is not None]
+        differs = "; they differ" * any(abs(one - self.ours) > FILE_TOLERANCE for one in others)
+        return f"{', '.join(given)} ({self.num} held-out samples{differs})"
 
 
 @dataclass(frozen=True)
@@ -78,9 +77,10 @@ class FileReport:
     metrics: tuple[Metric, ...] = ()
 
     @property
-    def lines(self) -> tuple[str, ...]:
-        """Of the metrics first."""
-        return (*(one.line for one in self.metrics), *(one.line for one in self.kinds))
+    def lines(self) -> dict[str, str]:
+        """What was found, by metric and then by kind of file."""
+        metrics = {one.name: one.line for one in self.metrics}
+        return metrics | {one.name: one.line for one in self.kinds}
 
 
 def report(

@@ -156,7 +156,15 @@ def request_of(
     """
     given = {field: one.given for field, one in INPUTS.items()}
     return {
-        "files": [{"field": one.field, "value": one.value, "given": given[one.field]} for one in files],
+        "files": [
+            {
+                "field": one.field,
+                "value": one.value,
+                "given": given[one.field],
+                "has_name": one.field != "text" and one.kind != (PLAIN,),
+            }
+            for one in files
+        ],
         "num_whole": num_whole,
         "metric_seconds": METRIC_SECONDS,
         "marker": STEPS,
