@@ -155,11 +155,11 @@ def _files(card: Card) -> str:
     """What was found on files, and the kinds of file that need other lines."""
     parts = ["\n".join(f"- {escaped(line)}" for line in card.checked)]
     for modality in card.modalities or (card.modality,):
-        if "pipe(" in card.blocks[-1]:
-            parts.append(BY_NAME.get(modality, ""))
+        if modality == "image" or "pipe(" in card.blocks[-1]:
+            parts.append(escaped(BY_NAME.get(modality, "")))
         kinds, lines = other_kinds(modality, card.readings.get(modality, Reading()))
         if kinds:
-            named = "\n".join(f"- {kind.name}: {kind.stock}" for kind in kinds)
+            named = "\n".join(f"- {escaped(f'{kind.name}: {kind.stock}')}" for kind in kinds)
             parts.append(f"{OTHERWISE}\n\n{named}\n\n{fenced(lines, 'python')}")
     body = "\n\n".join(part for part in parts if part)
     return f"## Files\n\n{body}" if body else ""

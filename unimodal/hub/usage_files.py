@@ -105,15 +105,19 @@ FFMPEG_SOUND = Kind(
 IMAGE_KINDS = (LARGE_JPEG, WIDE, PROFILE, TRANSPARENT)
 KINDS = {"image": IMAGE_KINDS, "audio": (FFMPEG_SOUND,), "video": (), "text": ()}
 """By modality."""
-BY_NAME = {  # what a stock pipeline makes of a file's name, of any kind
+BY_NAME = {  # what becomes of a file's name, of any kind
     "audio": (
-        "Pass samples, as above, rather than the name of a file: `pipe('sound.wav')` needs the program "
+        "Pass samples, as above, rather than the name of a file: pipe('sound.wav') needs the program "
         "ffmpeg, mixes two channels to 0.7071 x (left + right), which is 3 dB above the mean that training "
         "takes, resamples by another filter, and leaves samples above full scale, where training divides by "
         "the peak."
     ),
+    "image": (
+        "Pass a picture, as above, rather than the name of a file: processor('photo.jpg') decodes with "
+        "torchvision or torchcodec, which read no BMP and no TIFF and give other values for some kinds."
+    ),
     "video": (
-        "Pass frames, as above, rather than the name of a file: `pipe('clip.mp4')` needs the package "
+        "Pass frames, as above, rather than the name of a file: pipe('clip.mp4') needs the package "
         "torchcodec, and chooses frames by their number, not all processors in the middles of equal shares. "
         "Training chooses the frames that are shown in the middles of equal shares of the duration."
     ),

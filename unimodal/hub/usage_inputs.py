@@ -32,7 +32,13 @@ class Input:
 
 INPUTS = {
     "image": Input(
-        "AutoImageProcessor", (), ("image = 'photo.jpg'",), "image", "image", "photo.jpg", "'photo.jpg'"
+        "AutoImageProcessor",
+        ("from transformers.image_utils import load_image",),
+        ("image = load_image('photo.jpg')",),  # by Pillow: a processor that gets a name asks torchvision
+        "image",
+        "image",
+        "photo.jpg",
+        "'photo.jpg'",
     ),
     "audio": Input(
         "AutoFeatureExtractor",
