@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-LOADS = ("from_pretrained(", "pipeline(", "InferenceSession(")  # in a statement that runs once
+LOADS = ("from_pretrained(", "pipeline(", "InferenceSession(")  # in assignments that run once
 
 
 def run_lines(request: dict[str, Any], ask: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
@@ -22,23 +22,39 @@ def run_lines(request: dict[str, Any], ask: Callable[[dict[str, Any]], Any]) -> 
         ask: from the inputs that a processor made to the outputs of the folder's model.
     """
     os.chdir(request["lines_folder"])
-    adapted, names = None, dict[str, Any]()
+    adapted, names, kept = None, dict[str, Any](), Kept()
     for lines in request["lines"]:
-        names = {"__name__": "__main__"}
+        names, kept = {"__name__": "__main__"}, Kept()
         try:
-            exec(compile(lines, "README.md", "exec"), names)
+            run(lines, names, kept)
         except Exception as error:
             reason = " ".join(str(error).split())
             raise SystemExit(f"the lines of its model card raise {type(error).__name__}: {reason}") from error
         adapted = names.get("model") if adapted is None and request["adapter"] else adapted
     if not request["lines"] or not request["files"]:
         return {}
-    if request["adapter"]:  # the last block is that of the model without it
+    if request["adapter"] and "pipe" in names:  # the last block is that of the model without it
         names["pipe"].model = adapted
-    return about_files(request, names, ask)
+    return about_files(request, names, kept, ask)
 
 
-def about_files(request: dict[str, Any], names: dict[str, Any], ask: Callable) -> dict[str, Any]:
+Kept = dict[str, dict[str, Any]]
+"""What statements that load something assigned, by their text."""
+
+
+def run(lines: str, names: dict[str, Any], kept: Kept) -> None:
+    """Run lines; nothing that was loaded before is loaded again."""
+    for statement in ast.parse(lines).body:
+        text = ast.unparse(statement)
+        if text in kept:
+            names.update(kept[text])
+            continue
+        exec(compile(ast.Module([statement], []), "README.md", "exec"), names)
+        if isinstance(statement, ast.Assign) and any(word in text for word in LOADS):
+            kept[text] = {name: names[name] for name in map(ast.unparse, statement.targets)}
+
+
+def about_files(request: dict[str, Any], names: dict[str, Any], kept: Kept, ask: Callable) -> dict[str, Any]:
     """What the folder says of each file: `output_N` of the outputs, and `said`, JSON of all else."""
     import numpy as np
 
@@ -47,12 +63,14 @@ def about_files(request: dict[str, Any], names: dict[str, Any], ask: Callable) -
     over = time.monotonic() + request["metric_seconds"]
     if "pipe" in names and request["top_k"]:
         pipe = names["pipe"]
-        names["pipe"] = lambda *given, **more: pipe(*given, top_k=request["top_k"], **more)
+        all_scores = {"pipe": lambda *given, **more: pipe(*given, top_k=request["top_k"], **more)}
+        kept |= {text: all_scores for text, assigned in kept.items() if "pipe" in assigned}
+        names |= all_scores
     for index, file in enumerate(request["files"]):
         if index >= request["num_whole"] and time.monotonic() > over:
             break
         whole = index < request["num_whole"]
-        said, output = by_lines(request, names, file, ask, whole)
+        said, output = by_lines(request, names, kept, file, ask, whole)
         if output is not None:
             answers[f"file_{index}"] = output
         found.append(said | by_name(request, names, file))
@@ -60,7 +78,12 @@ def about_files(request: dict[str, Any], names: dict[str, Any], ask: Callable) -
 
 
 def by_lines(
-    request: dict[str, Any], names: dict[str, Any], file: dict[str, Any], ask: Callable, whole: bool
+    request: dict[str, Any],
+    names: dict[str, Any],
+    kept: Kept,
+    file: dict[str, Any],
+    ask: Callable,
+    whole: bool,
 ) -> tuple[dict[str, Any], Any]:
     """The card's lines with this file in place of the one that they name; without loading anything again.
 
@@ -72,24 +95,13 @@ def by_lines(
     lines = request["lines"][-1].replace(file["given"], repr(file["value"]))
     pipe_only, marker, _ = lines.partition(request["marker"])
     try:
-        run_again(lines if whole or not marker else pipe_only, names)
+        run(lines if whole or not marker else pipe_only, names, kept)
         output = outputs_of(request, names, file, ask) if whole or not marker else None
     except Exception as error:
         return {"error": reason_of(error)}, None
     piped = printed[0] if marker and printed and isinstance(printed[0], list | dict) else None
     text = printed[-1] if printed and isinstance(printed[-1], str) else None
     return {"piped": piped if request["top_k"] else None, "text": text}, output
-
-
-def run_again(lines: str, names: dict[str, Any]) -> None:
-    """All statements but those that import or load."""
-    body = [
-        statement
-        for statement in ast.parse(lines).body
-        if not isinstance(statement, ast.Import | ast.ImportFrom)
-        and not any(word in ast.unparse(statement) for word in LOADS)
-    ]
-    exec(compile(ast.Module(body, []), "README.md", "exec"), names)
 
 
 def outputs_of(request: dict[str, Any], names: dict[str, Any], file: dict[str, Any], ask: Callable) -> Any:
