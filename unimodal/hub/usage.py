@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from unimodal.hub.usage_by_head import CAPTIONER, PAIRED, PICTURE_TEXT, TRANSCRIBER
-from unimodal.hub.usage_files import Reading
+from unimodal.hub.usage_files import Reading, ordered
 from unimodal.hub.usage_inputs import RESAMPLED, input_of
 
 LANGUAGE_MODEL = "LanguageModeling"
@@ -65,9 +65,9 @@ def usage(
         if writes
         else "print(model(**inputs))"
     )
+    loaded = f"from transformers import {', '.join(sorted({given.auto, class_name, *['pipeline'] * piped}))}"
     lines = [
-        *given.imports,
-        f"from transformers import {', '.join(sorted({given.auto, class_name, *['pipeline'] * piped}))}",
+        *ordered((*given.imports, loaded)),
         "",
         *given.function,
         f"path = {name!r}  # this folder, or its name on the hub",
@@ -113,9 +113,8 @@ def graph_usage(name: str, modality: str, task: str, num_new: int = 64, reading:
             "labels = json.load(open(f'{path}/config.json')).get('id2label')",
             "print(logits[0], labels)",
         )
-    lines = sorted({*imports, *given.imports})
-    loaded = f"from transformers import {given.auto}"
-    return "\n".join([*lines, loaded, "", *given.function, *load, *ask])
+    lines = ordered((*imports, *given.imports, f"from transformers import {given.auto}"))
+    return "\n".join([*lines, "", *given.function, *load, *ask])
 
 
 def adapter_usage(name: str, class_name: str, native: bool) -> str:

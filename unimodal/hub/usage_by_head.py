@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from unimodal.hub.usage_files import Reading
+from unimodal.hub.usage_files import Reading, ordered
 from unimodal.hub.usage_inputs import INPUTS, RESAMPLED, Input, input_of
 
 CAPTIONER, TRANSCRIBER, PAIRED = "Captioning", "CTC", "Contrastive"
@@ -33,12 +33,12 @@ def usage_by_head(
     inputs = {field: input_of(field, readings.get(field, Reading())) for field in modalities}
     extra, lines = _asked(task, modalities)
     classes = sorted({*(one.auto for one in inputs.values()), class_name, *extra})
-    imports = sorted({line for one in inputs.values() for line in one.imports})
+    loaded = f"from transformers import {', '.join(classes)}"
+    imports = ordered((*(line for one in inputs.values() for line in one.imports), loaded))
     given = [line for field, one in inputs.items() for line in _given(task, field, one)]
     return "\n".join(
         [
             *imports,
-            f"from transformers import {', '.join(classes)}",
             "",
             *(line for one in inputs.values() for line in one.function),
             f"path = {name!r}  # this folder, or its name on the hub",

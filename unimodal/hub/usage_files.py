@@ -1,6 +1,6 @@
 """Kinds of file that stock processors read otherwise than training, and the lines of Python that do not."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 BACKGROUND = (127, 127, 127)  # RGB, which training shows where a picture is transparent
@@ -145,7 +145,7 @@ def read_image(reading: Reading, kinds: Collection[str]) -> tuple[tuple[str, ...
         else "from PIL import Image, ImageOps"
     )
     imports = {pillow, *(line for kind in wanted for line in kind.imports)}
-    return tuple(sorted(imports, key=str.lower)), (
+    return tuple(imports), (
         "def read_image(path):",
         *(f"    {line}" for line in body),
         "",
@@ -177,4 +177,11 @@ def other_kinds(modality: str, reading: Reading) -> tuple[tuple[Kind, ...], str]
     else:
         imports, function = read_sound()
         called = "samples, rate = read_sound('sound.m4a')"
-    return others, "\n".join((*sorted(imports), "", *function, called))
+    return others, "\n".join((*ordered(imports), "", *function, called))
+
+
+def ordered(imports: Iterable[str]) -> list[str]:
+    """Lines that import, each once: modules, then names, those of transformers last."""
+    return sorted(
+        set(imports), key=lambda line: (line.startswith("from"), "transformers" in line, line.lower())
+    )

@@ -101,7 +101,7 @@ def _sound(given: Input, reading: Reading, by_ffmpeg: bool) -> Input:
     if not by_ffmpeg:
         return replace(given, lines=(*given.lines, *mixed))
     imports, function = read_sound()
-    imports = tuple(sorted({*given.imports, *imports}, key=str.lower))
+    imports = (*given.imports, *imports)
     lines = ("samples, rate = read_sound('sound.wav')", *mixed)
     return replace(given, imports=imports, function=function, lines=lines)
 
