@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from unimodal.hub.usage import adapter_usage, graph_usage, pipeline_tag, usage
 from unimodal.hub.usage_by_head import BY_HEAD, usage_by_head
-from unimodal.hub.usage_files import BY_NAME, Reading, other_kinds
+from unimodal.hub.usage_files import BY_NAME, RARE, Reading, other_kinds
 
 OTHERWISE = (
     "These kinds of file need the function below; the lines above read them otherwise than training did:"
@@ -161,6 +161,7 @@ def _files(card: Card) -> str:
         if kinds:
             named = "\n".join(f"- {escaped(f'{kind.name}: {kind.stock}')}" for kind in kinds)
             parts.append(f"{OTHERWISE}\n\n{named}\n\n{fenced(lines, 'python')}")
+        parts.append(escaped(RARE.get(modality, "")))
     body = "\n\n".join(part for part in parts if part)
     return f"## Files\n\n{body}" if body else ""
 

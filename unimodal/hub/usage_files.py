@@ -49,17 +49,23 @@ LARGE_JPEG = Kind(
 )
 WIDE = Kind(
     "more than 8 bits a value",
-    "Values above 255 become 255; training scales the whole range (65535 for 16 bits, 4095 for 12, 1 for "
-    "floats) to 255.",
+    "Values above 255 become 255; training scales the range that the file declares to 0 to 255 (0 to 65535 "
+    "for 16 bits, 0 to 1 for floats, else from the least value to the greatest).",
     ("import numpy",),
     (
+        "tags = dict(getattr(image, 'tag_v2', {}))  # of a TIFF",
         "if image.mode[0] in 'IF':  # more than 8 bits a value",
         "    values = numpy.nan_to_num(numpy.asarray(image, float), posinf=0, neginf=0)",
-        "    low, high = 0, 1 if image.mode == 'F' else 65535  # 4095 for a TIFF of 12 bits",
+        "    bits, form, grey = (numpy.ravel(tags.get(*one))[0] for one in ((258, 16), (339, 1), (262, 1)))",
+        "    low, high = 0, 1 if image.mode == 'F' else 2 ** min(int(bits), 16) - 1",
+        "    if form == 2 and bits <= 16:  # values with a sign",
+        "        low, high = -(2 ** int(bits - 1)), 2 ** int(bits - 1) - 1",
+        "    if 340 in tags and 341 in tags:  # limits of its own",
+        "        low, high = (numpy.ravel(tags[tag])[0] for tag in (340, 341))",
         "    if values.min() < low or values.max() > high:",
         "        low, high = values.min(), values.max()",
-        "    values = (values - low) * (255 / max(high - low, 1e-300))",
-        "    return Image.fromarray(values.round().astype('uint8')).convert('RGB')",
+        "    values = ((values - low) * (255 / max(high - low, 1e-300))).round().astype('uint8')",
+        "    return Image.fromarray(values if grey else 255 - values).convert('RGB')  # 0 may be white",
     ),
 )
 PROFILE = Kind(
@@ -105,6 +111,14 @@ FFMPEG_SOUND = Kind(
 IMAGE_KINDS = (LARGE_JPEG, WIDE, PROFILE, TRANSPARENT)
 KINDS = {"image": IMAGE_KINDS, "audio": (FFMPEG_SOUND,), "video": (), "text": ()}
 """By modality."""
+RARE = {
+    "image": (
+        "Save rarer kinds as PNG files of 8 bits first: TIFF files of signed 8-bit or unsigned 32-bit values, of "
+        "premultiplied grey, or of 12-bit or signed values of which 0 is white; 16-bit PNG files of which one "
+        "value is transparent; animated WebP files with empty parts."
+    )
+}
+"""Kinds for which a card has no lines, by modality."""
 BY_NAME = {  # what becomes of a file's name, of any kind
     "audio": (
         "Pass samples, as above, rather than the name of a file: pipe('sound.wav') needs the program "
@@ -131,7 +145,7 @@ def read_image(reading: Reading, kinds: Collection[str]) -> tuple[tuple[str, ...
     steps = [
         line.replace("{twice}", f"({2 * width}, {2 * height})") for kind in wanted for line in kind.lines
     ]
-    first = [line for line in steps if ".draft(" in line]
+    first = [line for line in steps if line.startswith(("image.draft(", "tags = "))]
     body = (
         "image = Image.open(path)",
         *first,
