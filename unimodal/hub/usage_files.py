@@ -113,9 +113,9 @@ KINDS = {"image": IMAGE_KINDS, "audio": (FFMPEG_SOUND,), "video": (), "text": ()
 """By modality."""
 RARE = {
     "image": (
-        "Save rarer kinds as PNG files of 8 bits first: TIFF files of signed 8-bit or unsigned 32-bit values, of "
-        "premultiplied grey, or of 12-bit or signed values of which 0 is white; 16-bit PNG files of which one "
-        "value is transparent; animated WebP files with empty parts."
+        "Save rarer kinds as PNG files of 8 bits first: TIFF files of signed 8-bit or unsigned 32-bit "
+        "values, of premultiplied grey, or of 12-bit or signed values of which 0 is white; 16-bit PNG files "
+        "of which one value is transparent; animated WebP files with empty parts."
     )
 }
 """Kinds for which a card has no lines, by modality."""

@@ -167,7 +167,7 @@ def _asked(one: HeldOut, task: Task, preprocess: Mapping[str, Any]) -> dict[str,
 def _difference(ours: Tensor, there: Tensor, unit: Tensor) -> float:
     if ours.shape != there.shape:  # for instance of more tokens than training read
         return math.inf
-    return float(((ours - there) / unit).abs().max())
+    return float(((ours - there) / unit).abs().max().nan_to_num(math.inf))
 
 
 def _by_kind(rows: Sequence[_Row]) -> Iterator[OfKind]:

@@ -7,8 +7,9 @@ import soundfile
 from PIL import ExifTags, Image, ImageCms
 
 from unimodal.data.decoding.encoded import Encoded
+from unimodal.data.decoding.faults import guarded
 from unimodal.data.decoding.images import opened
-from unimodal.data.decoding.sniffing import sniff
+from unimodal.data.decoding.sniffing import IMAGE, sniff
 from unimodal.data.decoding.videos import probe_video
 from unimodal.hub.usage_files import FFMPEG_SOUND, LARGE, LARGE_JPEG, PROFILE, TRANSPARENT, WIDE, Reading
 
@@ -42,7 +43,7 @@ def kind_of(field: str, source: Encoded, reading: Reading) -> tuple[str, ...]:
 
 
 def _image(source: Encoded, reading: Reading) -> tuple[str, ...]:
-    with opened(source) as image:
+    with guarded(source, IMAGE), opened(source) as image:
         found = {
             LARGE_JPEG: image.format == "JPEG" and _is_large(image, reading),
             WIDE: image.mode in ("I", "F") or image.mode.startswith("I;"),
