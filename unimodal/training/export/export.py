@@ -56,6 +56,10 @@ def export(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
         raise ValueError(
             f"num_samples={config['num_samples']} must be at least 1: nothing is left unchecked."
         )
+    if config["num_metric_samples"] < 0:
+        raise ValueError(
+            f"num_metric_samples={config['num_metric_samples']} must be 0 or more; 0 leaves the metric out."
+        )
     output = Path(config["output"]).expanduser().absolute()
     if output.exists():
         raise ValueError(f"output={config['output']} exists already; name a new folder, or remove it.")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from unimodal.tasks.base import Task
 from unimodal.tasks.classification import Classification
+from unimodal.training.export.examples import tensors
 from unimodal.training.export.files import HeldOut, expected, meaning, names_of, said_of, scores
 from unimodal.types import IGNORED
 
@@ -150,6 +151,7 @@ def _compared(
 
 
 def _written(one: HeldOut, answer: Mapping[str, Any], task: Task, preprocess: Mapping[str, Any]) -> _Row:
+    """The texts of a captioner without a prompt: equal or not."""
     [ours] = task.answer(_asked(one, task, preprocess))
     same = answer.get("text") == ours["text"]
     problem = "" if same else answer.get("error") or "the text differs"
@@ -157,8 +159,6 @@ def _written(one: HeldOut, answer: Mapping[str, Any], task: Task, preprocess: Ma
 
 
 def _asked(one: HeldOut, task: Task, preprocess: Mapping[str, Any]) -> dict[str, Tensor]:
-    from unimodal.training.export.examples import tensors
-
     batch = tensors(one.sample, one.field, preprocess[one.field])
     given = task.asked["prompt"]({"prompt": ""})
     return batch | {key: value[None] for key, value in given.items()}
