@@ -24,10 +24,11 @@ from transformers import (
 )
 
 from unimodal.data.vocabulary import byte_vocabulary
-from unimodal.hub.card import Card, Verified, escaped, fenced, write_card
+from unimodal.hub.card import OTHERWISE, Card, Verified, escaped, fenced, write_card
 from unimodal.hub.processors import write_processors
 from unimodal.hub.trained import Trained
 from unimodal.hub.usage import usage
+from unimodal.hub.usage_files import IMAGE_KINDS, KINDS, Reading
 
 CARD = Card(
     title="Digits",
@@ -58,8 +59,8 @@ NASTY = [
 ]
 
 
-ALWAYS = ("Use", "Results on held-out data", "Verification")
-HEADINGS = ("Use", "Notes", "Training data", "Results on held-out data", "Training", "Verification")
+ALWAYS = ("Use", "Files", "Results on held-out data", "Verification")
+HEADINGS = ("Use", "Files", "Notes", "Training data", "Results on held-out data", "Training", "Verification")
 
 
 def header(folder):
@@ -183,10 +184,10 @@ def saved(folder, model, task, **tokenizers):
     write_processors(folder, Trained({}, nodes, {"_target_": f"x.{task}"}, {}), portable=False)
 
 
-def run(folder, monkeypatch, capsys, *args):
+def run(folder, monkeypatch, capsys, *args, reading=None):
     """What the code of a card prints, where its media lie."""
     monkeypatch.chdir(folder.parent)
-    exec(usage(folder.name, *args, native=True), {})
+    exec(usage(folder.name, *args, native=True, reading=reading or Reading()), {})
     return capsys.readouterr().out
 
 
@@ -214,7 +215,7 @@ def test_the_code_for_clips_runs(tmp_path, monkeypatch, capsys):
         video=("video.VideoTubeletTokenizer", MEDIA | {"num_frames": 4}),
     )
     args = ("video", "Classification", "AutoModelForVideoClassification")
-    assert "LABEL_2" in run(tmp_path / "model", monkeypatch, capsys, *args)
+    assert "LABEL_2" in run(tmp_path / "model", monkeypatch, capsys, *args, reading=Reading(num_frames=4))
 
 
 @pytest.mark.parametrize("task", ["Classification", "LanguageModeling"])
@@ -275,3 +276,22 @@ def test_the_json_of_processors_is_sorted_so_that_folders_compare(tmp_path):
     write_processors(tmp_path, Trained({}, {"image": node}, {"_target_": "x.Classification"}, {}), True)
     text = (tmp_path / "preprocessor_config.json").read_text()
     assert text == json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n"
+
+
+@pytest.mark.parametrize("modality", ["image", "audio"])
+def test_a_card_names_every_kind_that_its_lines_read_otherwise(tmp_path, modality):
+    card = replace(CARD, modality=modality, checked=("Accuracy: 1 by predict.",))
+    write_card(tmp_path, card)
+    text = header(tmp_path).text
+    assert "- Accuracy: 1 by predict." in text
+    assert all(f"- {kind.name}:" in rendered(text) for kind in KINDS[modality])
+    readings = {modality: Reading(kinds=tuple(kind.name for kind in KINDS[modality]))}
+    write_card(tmp_path, replace(card, readings=readings))
+    assert OTHERWISE not in header(tmp_path).text
+
+
+def test_the_lines_of_pictures_read_the_kinds_of_the_held_out_files():
+    [kind] = [kind for kind in IMAGE_KINDS if kind.name == "transparency"]
+    [lines] = replace(CARD, readings={"image": Reading(kinds=(kind.name,))}).blocks
+    assert "alpha_composite" in lines and "65535" not in lines and "image = read_image('photo.jpg')" in lines
+    assert "read_image" not in CARD.blocks[0]

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +11,11 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from unimodal.hub.usage import adapter_usage, graph_usage, pipeline_tag, usage
 from unimodal.hub.usage_by_head import BY_HEAD, usage_by_head
+from unimodal.hub.usage_files import BY_NAME, RARE, Reading, other_kinds
 
+OTHERWISE = (
+    "These kinds of file need the function below; the lines above read them otherwise than training did:"
+)
 MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&])")  # what CommonMark and the hub's mathematics could read
 
 
@@ -50,6 +54,8 @@ class Card:
         modalities: all that the model reads.
         num_new: tokens that a language model writes in the lines of Python.
         with_head: whether the model has the head of its task.
+        readings: what the lines that read files have to know of the run, by modality.
+        checked: sentences on what the check from files found.
     """
 
     title: str
@@ -69,6 +75,13 @@ class Card:
     modalities: tuple[str, ...] = ()
     num_new: int = 64
     with_head: bool = True
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    checked: tuple[str, ...] = field(default=())
+
+    @property
+    def reading(self) -> Reading:
+        """Return what the lines have to know to read a file of the card's modality."""
+        return self.readings.get(self.modality, Reading())
 
     @property
     def asked(self) -> str:
@@ -123,6 +136,7 @@ def _parts(folder: Path, card: Card) -> Iterable[str]:
         yield f"The results below are those of the model with its adapter:\n\n{fenced(lines, 'python')}"
         yield "Without the adapter it is the model that was adapted, under the adapted one's head:"
     yield fenced(code, "python")
+    yield _files(card)
     yield listed("Notes", card.notes)
     yield listed("Training data", card.data)
     if card.metrics:
@@ -137,13 +151,28 @@ def _parts(folder: Path, card: Card) -> Iterable[str]:
     )
 
 
+def _files(card: Card) -> str:
+    """What was found on files, and the kinds of file that need other lines."""
+    parts = ["\n".join(f"- {escaped(line)}" for line in card.checked)]
+    for modality in card.modalities or (card.modality,):
+        if modality == "image" or "pipe(" in card.blocks[-1]:
+            parts.append(escaped(BY_NAME.get(modality, "")))
+        kinds, lines = other_kinds(modality, card.readings.get(modality, Reading()))
+        if kinds:
+            named = "\n".join(f"- {escaped(f'{kind.name}: {kind.stock}')}" for kind in kinds)
+            parts.append(f"{OTHERWISE}\n\n{named}\n\n{fenced(lines, 'python')}")
+        parts.append(escaped(RARE.get(modality, "")))
+    body = "\n\n".join(part for part in parts if part)
+    return f"## Files\n\n{body}" if body else ""
+
+
 def _code(card: Card) -> str:
     if card.runtime != "transformers":
-        return graph_usage(card.title, card.modality, card.asked, card.num_new)
+        return graph_usage(card.title, card.modality, card.asked, card.num_new, card.reading)
     native = card.family is not None
     if card.asked in BY_HEAD and not native:
-        return usage_by_head(card.title, card.task, card.class_name, card.modalities)
-    return usage(card.title, card.modality, card.asked, card.class_name, native, card.num_new)
+        return usage_by_head(card.title, card.task, card.class_name, card.modalities, card.readings)
+    return usage(card.title, card.modality, card.asked, card.class_name, native, card.num_new, card.reading)
 
 
 def _tag(card: Card) -> str:

@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 
 from unimodal.hub.usage_by_head import CAPTIONER, PAIRED, PICTURE_TEXT, TRANSCRIBER
-from unimodal.hub.usage_inputs import INPUTS, RESAMPLED
+from unimodal.hub.usage_files import Reading, ordered
+from unimodal.hub.usage_inputs import RESAMPLED, input_of
 
 LANGUAGE_MODEL = "LanguageModeling"
 SKIPPED = "skip_special_tokens=True"
 TOKENS = "feature-extraction"  # the hub's name of a model that gives a vector for each token
 PREDICTING = ("Classification", "Regression")
-# Native video processors sample where equal shares of a clip begin; training took their middles.
-MIDDLES = (
-    "n = %s.config.num_frames",
-    "clip = clip[((numpy.arange(n) + 0.5) * len(clip) / n).astype(int)]  # as in training",
-)
+STEPS = "# step by step"  # the comment between the pipeline's lines and those without it
+READ_ALL = Reading()
 
 
 def pipeline_tag(task: str, modality: str, modalities: Sequence[str] = ()) -> str:
@@ -37,7 +35,15 @@ def pipeline_tag(task: str, modality: str, modalities: Sequence[str] = ()) -> st
     return "image-feature-extraction" if modality == "image" else TOKENS
 
 
-def usage(name: str, modality: str, task: str, class_name: str, native: bool, num_new: int = 64) -> str:
+def usage(
+    name: str,
+    modality: str,
+    task: str,
+    class_name: str,
+    native: bool,
+    num_new: int = 64,
+    reading: Reading = READ_ALL,
+) -> str:
     """Code that runs as it stands where the file is that it names.
 
     Args:
@@ -47,8 +53,9 @@ def usage(name: str, modality: str, task: str, class_name: str, native: bool, nu
         class_name: the class that loads the model.
         native: no code of the folder is run.
         num_new: tokens that a language model writes: with learned positions not more than there are.
+        reading: of the run, for the lines that read the file.
     """
-    given, tag = INPUTS[modality], pipeline_tag(task, modality)
+    given, tag = input_of(modality, reading), pipeline_tag(task, modality)
     piped = tag != TOKENS or modality == "text"  # that pipeline wants a tokenizer
     trust = "" if native else ", trust_remote_code=True"
     writes = task == LANGUAGE_MODEL
@@ -58,18 +65,17 @@ def usage(name: str, modality: str, task: str, class_name: str, native: bool, nu
         if writes
         else "print(model(**inputs))"
     )
+    loaded = f"from transformers import {', '.join(sorted({given.auto, class_name, *['pipeline'] * piped}))}"
     lines = [
-        *given.imports,
-        f"from transformers import {', '.join(sorted({given.auto, class_name, *['pipeline'] * piped}))}",
+        *ordered((*given.imports, loaded)),
         "",
+        *given.function,
         f"path = {name!r}  # this folder, or its name on the hub",
         *given.lines,
         *([f"pipe = pipeline({tag!r}, model=path{trust})"] if piped else []),
-        *(_middles("pipe.model") if native and piped and modality == "video" else ()),
-        *([ask, "", "# step by step"] if piped else []),
+        *([ask, "", STEPS] if piped else []),
         f"processor = {given.auto}.from_pretrained(path{trust if modality == 'text' else ''})",
         f"model = {class_name}.from_pretrained(path{trust})",
-        *(_middles("model") if native and not piped and modality == "video" else ()),
         *(RESAMPLED if modality == "audio" else ()),
         f"inputs = processor({given.processed}, return_tensors='pt')",
         answer,
@@ -77,16 +83,12 @@ def usage(name: str, modality: str, task: str, class_name: str, native: bool, nu
     return "\n".join(lines)
 
 
-def _middles(model: str) -> tuple[str, ...]:
-    return MIDDLES[0] % model, *MIDDLES[1:]
-
-
-def graph_usage(name: str, modality: str, task: str, num_new: int = 64) -> str:
+def graph_usage(name: str, modality: str, task: str, num_new: int = 64, reading: Reading = READ_ALL) -> str:
     """The same for a folder with model.onnx; arguments as in `usage`.
 
     A language model reads its whole text at every step: there is no cache.
     """
-    given = INPUTS[modality]
+    given = input_of(modality, reading)
     called = f"processor({given.processed}, return_tensors='np')"
     load = [
         f"path = {name!r}  # this folder",
@@ -111,8 +113,8 @@ def graph_usage(name: str, modality: str, task: str, num_new: int = 64) -> str:
             "labels = json.load(open(f'{path}/config.json')).get('id2label')",
             "print(logits[0], labels)",
         )
-    lines = sorted({*imports, *given.imports})
-    return "\n".join([*lines, f"from transformers import {given.auto}", "", *load, *ask])
+    lines = ordered((*imports, *given.imports, f"from transformers import {given.auto}"))
+    return "\n".join([*lines, "", *given.function, *load, *ask])
 
 
 def adapter_usage(name: str, class_name: str, native: bool) -> str:

@@ -1,17 +1,26 @@
 """The lines of Python for folders that write about media, write speech down, or compare two modalities."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
-from unimodal.hub.usage_inputs import INPUTS, RESAMPLED
+from unimodal.hub.usage_files import Reading, ordered
+from unimodal.hub.usage_inputs import INPUTS, RESAMPLED, Input, input_of
 
 CAPTIONER, TRANSCRIBER, PAIRED = "Captioning", "CTC", "Contrastive"
 BY_HEAD = (CAPTIONER, TRANSCRIBER, PAIRED)
 PICTURE_TEXT = {"image", "text"}
+ALL_ALIKE: Mapping[str, Reading] = MappingProxyType({})
 
 Lines = list[str]
 
 
-def usage_by_head(name: str, task: str, class_name: str, modalities: Sequence[str]) -> str:
+def usage_by_head(
+    name: str,
+    task: str,
+    class_name: str,
+    modalities: Sequence[str],
+    readings: Mapping[str, Reading] = ALL_ALIKE,
+) -> str:
     """Code that runs as it stands where the files are that it names.
 
     Args:
@@ -19,17 +28,19 @@ def usage_by_head(name: str, task: str, class_name: str, modalities: Sequence[st
         task: one of `BY_HEAD`.
         class_name: the class that loads the model with its head.
         modalities: that the model reads.
+        readings: of the run, by modality, for the lines that read the files.
     """
-    autos = [INPUTS[field].auto for field in modalities]
+    inputs = {field: input_of(field, readings.get(field, Reading())) for field in modalities}
     extra, lines = _asked(task, modalities)
-    classes = sorted({*autos, class_name, *extra})
-    imports = sorted({line for field in modalities for line in INPUTS[field].imports})
-    given = [line for field in modalities for line in _given(task, field)]
+    classes = sorted({*(one.auto for one in inputs.values()), class_name, *extra})
+    loaded = f"from transformers import {', '.join(classes)}"
+    imports = ordered((*(line for one in inputs.values() for line in one.imports), loaded))
+    given = [line for field, one in inputs.items() for line in _given(task, field, one)]
     return "\n".join(
         [
             *imports,
-            f"from transformers import {', '.join(classes)}",
             "",
+            *(line for one in inputs.values() for line in one.function),
             f"path = {name!r}  # this folder, or its name on the hub",
             f"model = {class_name}.from_pretrained(path, trust_remote_code=True)",
             *given,
@@ -77,8 +88,8 @@ def _asked(task: str, modalities: Sequence[str]) -> tuple[Lines, Lines]:
     return ["pipeline"], [pipe, ask, "", "# step by step", *vectors]
 
 
-def _given(task: str, field: str) -> Sequence[str]:
-    return ("text = ''  # or a prompt",) if (task, field) == (CAPTIONER, "text") else INPUTS[field].lines
+def _given(task: str, field: str, given: Input) -> Sequence[str]:
+    return ("text = ''  # or a prompt",) if (task, field) == (CAPTIONER, "text") else given.lines
 
 
 def _processed(field: str, kept: str = "inputs = %s") -> Lines:

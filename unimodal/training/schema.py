@@ -130,6 +130,7 @@ class ExportConfig:
     head: bool = True
     adapter: bool = False
     num_samples: int = 8
+    num_metric_samples: int = 200
     push: str | None = None
     private: bool = True
 

@@ -129,6 +129,7 @@ def test_auto_says_what_the_nearest_class_lacks(fitted):
         (["format=qwen3"], "qwen3 reads text; this model reads image"),
         (["only=audio"], "modality=audio is not in this model; it reads image"),
         (["format=dinov2"], "dinov2 is another model"),
+        (["num_metric_samples=-1"], "num_metric_samples=-1 must be 0 or more"),
     ],
 )
 def test_nothing_is_left_of_a_refused_export(refused, overrides, message):

@@ -24,7 +24,7 @@ PROCESSORS = {
     "audio": "AutoFeatureExtractor",
     "text": "AutoTokenizer",
 }
-NOTHING = {"num_samples": 0, "num_prompts": 0, "max_len": None}
+NOTHING = {"num_samples": 0, "num_prompts": 0, "max_len": None, "method": "", "files": (), "writes": False}
 """What a request asks of a folder unless it says otherwise."""
 
 
@@ -77,11 +77,13 @@ class CardLines:
         name: of the folder, as the lines call it.
         blocks: of lines, each run by itself.
         preprocess: of the run, by modality; the media that the lines read suit it.
+        files: what a clean process has to know to ask about files of the run.
     """
 
     name: str = ""
     blocks: tuple[str, ...] = ()
     preprocess: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, Any] = field(default_factory=dict)
 
 
 NO_LINES = CardLines()
@@ -107,6 +109,7 @@ def ask_clean_process(
         whole = {
             **NOTHING,
             **request,
+            **card.files,
             "lines": card.blocks,
             **{key: str(path) for key, path in paths.items()},
         }

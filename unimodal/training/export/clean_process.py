@@ -10,6 +10,8 @@ import os
 import sys
 from collections.abc import Callable
 from importlib.abc import MetaPathFinder
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Any
 
 
@@ -30,13 +32,35 @@ def main(request: dict[str, Any]) -> None:
 
     transformers.utils.logging.set_verbosity_error()
     torch.set_num_threads(1)
-    answers = outputs(request) | write(request)
+    ask = asker(request)
+    answers = outputs(request, ask) | write(request) | lines_of_card().run_lines(request, ask)
     answers["version"] = np.array(transformers.__version__)
     np.savez(request["answers"], **answers)
-    run_lines(request)
 
 
-def outputs(request: dict[str, Any]) -> dict[str, Any]:
+def lines_of_card() -> Any:
+    """The module beside this file, which runs the lines of the card."""
+    place = Path(__file__).with_name("clean_lines.py")
+    spec = spec_from_file_location(place.stem, place)
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def asker(request: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
+    """What gives the folder's outputs for a batch of inputs; loaded when it is first asked."""
+    loaded: list[Callable[[dict[str, Any]], Any]] = []
+
+    def ask(inputs: dict[str, Any]) -> Any:
+        if not loaded:
+            loaded.append(graph(request) if request["graph"] else model(request))
+        return loaded[0](inputs)
+
+    return ask
+
+
+def outputs(request: dict[str, Any], ask: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
     """What the model says of each sample, and of all together where it is a graph."""
     import numpy as np
     import transformers
@@ -45,7 +69,6 @@ def outputs(request: dict[str, Any]) -> dict[str, Any]:
     samples = [arrays[f"sample_{index}"] for index in range(request["num_samples"])]
     if not samples:
         return {}
-    ask = graph(request) if request["graph"] else model(request)
     processor = getattr(transformers, request["processor_class"]).from_pretrained(request["folder"])
     for index, sample in enumerate(samples):
         inputs = read(processor, request, [sample])
@@ -119,17 +142,6 @@ def written(loaded: Any, request: dict[str, Any], inputs: dict[str, Any]) -> lis
         num = int(over[0]) + 1 if len(over) else len(new)
         rows.append((torch.cat((ids[:length][mask], new[:num])).numpy(), row[:num].numpy()))
     return rows
-
-
-def run_lines(request: dict[str, Any]) -> None:
-    """The lines of the model card, where they find the folder and the media that they name."""
-    os.chdir(request["lines_folder"])
-    for lines in request["lines"]:
-        try:
-            exec(compile(lines, "README.md", "exec"), {"__name__": "__main__"})
-        except Exception as error:
-            reason = " ".join(str(error).split())
-            raise SystemExit(f"the lines of its model card raise {type(error).__name__}: {reason}") from error
 
 
 def load(request: dict[str, Any]) -> Any:

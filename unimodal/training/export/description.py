@@ -2,12 +2,14 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from unimodal.hub.card import Card, Verified
 from unimodal.hub.native.fit import Fit
+from unimodal.hub.usage_files import Reading
 from unimodal.training import build
 from unimodal.training.export.asking import Loading
 from unimodal.training.export.onnx import graph_inputs
@@ -19,8 +21,18 @@ ABSOLUTE = re.compile(r"(?<![^=\[,'\"\s])(?:/|~/|[A-Za-z]:\\)[^\s,'\"\]]*[/\\](?
 PROMPT_ROOM = 8  # tokens, at most, of the text in the card's lines
 
 
-def describe(run: Run, fitted: Fit | None, loading: Loading, name: str) -> Card:
-    """The card of a run's folder, which is called `name`, before it is verified."""
+def describe(
+    run: Run, fitted: Fit | None, loading: Loading, name: str, readings: Mapping[str, Reading]
+) -> Card:
+    """The card of a run's folder, which is called `name`, before it is verified.
+
+    Args:
+        run: that is exported.
+        fitted: to a stock class, or None.
+        loading: how the folder is loaded.
+        name: of the folder.
+        readings: what the lines that read files have to know, by modality.
+    """
     node = run.saved["backbone"]
     norm = "LayerNorm" if (node.get("block") or {}).get("norm") == "layer" else "RMSNorm"
     return Card(
@@ -40,13 +52,22 @@ def describe(run: Run, fitted: Fit | None, loading: Loading, name: str) -> Card:
         modalities=tuple(run.trained.tokenizers),
         num_new=_num_new(run),
         with_head=loading.with_head,
+        readings=readings,
     )
 
 
-def verified_card(card: Card, verified: Verified, note: str) -> Card:
-    """The card with what the check found; `note` is what else a user has to know."""
+def verified_card(card: Card, verified: Verified, note: str, checked: Mapping[str, str]) -> Card:
+    """The card with what the check found.
+
+    Args:
+        card: before the check.
+        verified: the comparison of outputs.
+        note: what else a user has to know.
+        checked: what was found on files, by metric and kind.
+    """
     notes = (*card.notes, *([f"{note[0].upper()}{note[1:]}."] if note else []))
-    return replace(card, verified=verified, notes=notes)
+    sentences = tuple(f"{name}: {found}." for name, found in checked.items())
+    return replace(card, verified=verified, notes=notes, checked=sentences)
 
 
 def _num_new(run: Run) -> int:

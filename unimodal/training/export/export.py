@@ -3,12 +3,13 @@
 import json
 import logging
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
+import numpy as np
 from transformers.utils import logging as transformers_logging
 
 from unimodal.hub.adapter import ADAPTER
@@ -28,6 +29,7 @@ from unimodal.training.export.adapter import put_adapter, with_adapter
 from unimodal.training.export.asking import NO_LINES, CardLines, Loading
 from unimodal.training.export.description import describe, verified_card
 from unimodal.training.export.examples import examples
+from unimodal.training.export.file_check import FileCheck
 from unimodal.training.export.onnx import check_graph, write_graph
 from unimodal.training.export.prompts import Prompts, verify_captions
 from unimodal.training.export.refusals import check_numbers, check_task
@@ -53,6 +55,10 @@ def export(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
     if config["num_samples"] < 1:
         raise ValueError(
             f"num_samples={config['num_samples']} must be at least 1: nothing is left unchecked."
+        )
+    if config["num_metric_samples"] < 0:
+        raise ValueError(
+            f"num_metric_samples={config['num_metric_samples']} must be 0 or more; 0 leaves the metric out."
         )
     output = Path(config["output"]).expanduser().absolute()
     if output.exists():
@@ -110,28 +116,32 @@ def choose(config: build.Config, trained: Trained, field: str) -> tuple[Fit | No
 def _write(config: build.Config, run: Run, fitted: Fit | None, folder: Path, name: str) -> dict[str, Any]:
     """All files, verified; returns what the user is told."""
     loading = _files(config, run, fitted, folder, name)
-    card = describe(run, fitted, loading, name)
     preprocess = {field: tokenizer.preprocess for field, tokenizer in _tokenizers(run).items()}
-    lines = CardLines(name, card.blocks, preprocess)
-    verified, note = _verified(config, run, fitted, folder, loading, lines)
-    write_card(folder, verified_card(card, verified, note))
+    with TemporaryDirectory() as place:
+        check = FileCheck.of_run(config, run, loading, preprocess, Path(place))
+        card = describe(run, fitted, loading, name, check.readings)
+        lines = CardLines(name, card.blocks, preprocess, check.request())
+        verified, note, answers = _verified(config, run, fitted, folder, loading, lines)
+        checked = check.report(answers).lines
+    write_card(folder, verified_card(card, verified, note, checked))
     compared = f"{verified.difference:.1e} at most, over {verified.num_samples} samples in a clean process"
     return {
         "format": _kind(fitted, loading),
         "difference": compared + (f" ({note})" if note else ""),
+        **checked,
         "load it": _load(config["output"], loading),
     }
 
 
 def _verified(
     config: build.Config, run: Run, fitted: Fit | None, folder: Path, loading: Loading, card: CardLines
-) -> tuple[Verified, str]:
-    """The comparison, of each modality by itself; and what else is to be said of it."""
+) -> tuple[Verified, str, Mapping[str, np.ndarray]]:
+    """The comparison, of each modality by itself; what else is to be said of it; and what the lines gave."""
     target = run.trained.task["_target_"]
     if target == CAPTIONING and loading.with_head:
         return verify_captions(folder, loading, run.saved, run.task, config["num_samples"], card)
     writes = target == LANGUAGE_MODELING and loading.with_head and not loading.graph
-    differences, num_samples, notes = [], 0, ""
+    differences, num_samples, notes, given = [], 0, "", dict[str, np.ndarray]()
     for field, tokenizer in _tokenizers(run).items():
         samples, note = examples(run.saved, field, tokenizer.preprocess, config["num_samples"])
         texts = [sample["text"] for sample in samples if sample.get("text")]
@@ -142,9 +152,11 @@ def _verified(
         method = f"get_{field}_features" if target == CONTRASTIVE and loading.with_head else ""
         asked = replace(loading, field=field, method=method)
         scale = units(run.saved["task"])
-        differences.append(verify(folder, asked, run.task, samples, scale, prompts, card))
+        worst, answers = verify(folder, asked, run.task, samples, scale, prompts, card)
+        differences.append(worst)
+        given |= answers if card.blocks else {}
         num_samples, notes, card = num_samples + len(samples), note or notes, NO_LINES
-    return Verified(max(differences), num_samples), notes
+    return Verified(max(differences), num_samples), notes, given
 
 
 def _tokenizers(run: Run) -> dict[str, Any]:

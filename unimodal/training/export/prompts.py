@@ -116,7 +116,7 @@ class Prompts:
 
 def verify_captions(
     folder: Path, loading: Loading, config: build.Config, task: Any, num: int, card: CardLines
-) -> tuple[Verified, str]:
+) -> tuple[Verified, str, Mapping[str, np.ndarray]]:
     """Compare what `generate` writes about held-out samples in a clean process with the run.
 
     Args:
@@ -128,7 +128,7 @@ def verify_captions(
         card: whose lines must run there.
 
     Returns:
-        The largest difference, and a note where samples are noise.
+        The largest difference, a note where samples are noise, and all answers of the clean process.
 
     Raises:
         ValueError: if the folder does not load, the card's lines fail, or the logits or the ids of a prompt
@@ -145,4 +145,4 @@ def verify_captions(
     rate = {"sample_rate": next(filter(None, rates), None)}
     request = loading.request(folder) | rate | prompts.request()
     answers = ask_clean_process(folder, request, prompts.arrays(), card)
-    return Verified(worst_of(prompts.differences(answers)), len(samples)), note
+    return Verified(worst_of(prompts.differences(answers)), len(samples)), note, answers

@@ -1,9 +1,10 @@
 """The comparison of a written folder with the run: in a process that has never heard of unimodal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from unimodal.hub.trained import Node
@@ -36,7 +37,7 @@ def verify(
     scale: Sequence[float] = (1.0,),
     prompts: Prompts | None = None,
     card: CardLines = NO_LINES,
-) -> float:
+) -> tuple[float, Mapping[str, np.ndarray]]:
     """The largest difference between any output of the folder's model and the run's.
 
     Each sample goes through the folder's own processor there and through ours here.
@@ -51,7 +52,7 @@ def verify(
         card: whose lines must run there.
 
     Returns:
-        The difference over `scale`.
+        The difference over `scale`, and all answers of the clean process.
 
     Raises:
         ValueError: if the folder does not load, the card's lines fail, or an output differs by more than
@@ -71,7 +72,7 @@ def verify(
         there = [answers[name] for name in (f"output_{index}", f"together_{index}") if name in answers]
         unit = torch.tensor(scale) if loading.with_head else torch.ones(1)
         differences += [difference(expected / unit, torch.from_numpy(one) / unit) for one in there]
-    return worst_of(differences)
+    return worst_of(differences), answers
 
 
 def _asked(folder: Path, loading: Loading, preprocess: Any, samples: Sequence[Sample]) -> tuple[dict, dict]:
