@@ -166,7 +166,7 @@ def _table(
     plain = {name: rows.column(name) for name in table.column_names if table.is_plain(name)}
     samples = MediaRows(rows, media, chosen.text_files, allow_outside, words)
     samples.allow_missing = allow_missing
-    return Inputs(samples, [rows.where(i) for i in range(len(rows))], plain, rows.problems)
+    return Inputs(samples, [rows.where(i) for i in range(len(rows))], plain, rows.problems, rows.notes)
 
 
 def _lines(path: Path) -> Inputs:
