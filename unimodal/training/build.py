@@ -26,6 +26,7 @@ from unimodal.training.finetune.base import FineTuning
 from unimodal.training.finetune.full import Full
 from unimodal.training.hardware import best_precision
 from unimodal.training.mix import views
+from unimodal.training.precision import HALF, ExactLabels
 
 Config = dict[str, Any]
 KEYWORDS = ("_target_", "_partial_", "_args_", "_convert_", "_recursive_")
@@ -233,6 +234,9 @@ def make_trainer(config: Config, output: Path, **known: Any) -> L.Trainer:
     node = dict(config["trainer"])
     if node["precision"] == "auto":
         node["precision"] = best_precision(node["accelerator"])
+    if node["precision"] in HALF:
+        known |= {"plugins": [ExactLabels(node["precision"])]}
+        node["precision"] = None  # which the plugin decides
     node["strategy"] = _strategy(node, bool(config.get("mix") or config.get("beside")))
     if node.get("gradient_clip_algorithm") not in (None, "norm"):
         raise ValueError(
