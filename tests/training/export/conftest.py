@@ -140,7 +140,8 @@ def exported(configure, trained, shelf) -> Callable[..., Path]:
         if key not in made:
             output = folder / "-".join(("export", *key)).replace("=", ".").replace("/", ".")
             checkpoint = f"checkpoint={trained(name).path}"
-            made[key] = export(configure(checkpoint, f"output={output}", *overrides, verb="export"))
+            settings = (checkpoint, f"output={output}", "num_metric_samples=0", *overrides)
+            made[key] = export(configure(*settings, verb="export"))
         return made[key]
 
     return _exported
@@ -152,7 +153,13 @@ def refused(configure, trained, tmp_path) -> Callable[..., str]:
 
     def _refused(name: str, *overrides: str) -> str:
         output = tmp_path / "folder"
-        config = configure(f"checkpoint={trained(name).path}", f"output={output}", *overrides, verb="export")
+        settings = (
+            f"checkpoint={trained(name).path}",
+            f"output={output}",
+            "num_metric_samples=0",
+            *overrides,
+        )
+        config = configure(*settings, verb="export")
         with pytest.raises(ValueError) as error:
             export(config)
         assert not list(tmp_path.iterdir())

@@ -64,9 +64,7 @@ class MediaRows:
         """What the row is, whatever it is called: a digest of its content; raises BadSample."""
         if index not in self.digests:
             sample = self[index]
-            values = _part_values(sample) or [sample.get(field) for field in self.media]
-            if self.text_files:  # the same as of a text in a table
-                values = [_text_of(value) for value in values]
+            values = _part_values(sample) or [_content(field, sample.get(field)) for field in self.media]
             self.digests[index] = "/".join(_digest(value) for value in values)
         return self.digests[index]
 
@@ -109,8 +107,10 @@ def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _text_of(value: Any) -> Any:
-    return decode_text(value, errors="replace") if isinstance(value, Encoded) else value
+def _content(field: str, value: Any) -> Any:
+    """Return what is digested of a field: of a text file its text, as of a table with the same text."""
+    is_file = field == "text" and isinstance(value, Encoded)
+    return decode_text(value, errors="replace") if is_file else value
 
 
 def _part_values(sample: Sample) -> list[Any]:

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unimodal.hub.trained import CLASSIFICATION
 from unimodal.tasks.base import Task
-from unimodal.tasks.classification import Classification
 from unimodal.training.export.examples import tensors
-from unimodal.training.export.files import HeldOut, expected, meaning, names_of, said_of, scores
+from unimodal.training.export.files import HeldOut, expected, is_a, meaning, names_of, said_of, scores
 from unimodal.types import IGNORED
 
 FILE_TOLERANCE = 1e-3  # of a probability, or of an output in its unit
@@ -201,8 +201,8 @@ def _stack(tensors: Sequence[Tensor | None]) -> Tensor:
     return torch.stack([one for one in tensors if one is not None]).double()
 
 
-def _kind_of(task: Task) -> str:
-    if isinstance(task, Classification):
+def _kind_of(task: Any) -> str:
+    if is_a(task, CLASSIFICATION):
         return "multilabel" if task.multilabel else "class"
     return "number"
 

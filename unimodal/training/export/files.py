@@ -19,12 +19,11 @@ from unimodal.data.decoding.forms import as_clip, as_picture, as_sound, encoded,
 from unimodal.data.decoding.images import decode_image
 from unimodal.data.decoding.texts import decode_text
 from unimodal.data.decoding.videos import decode_video
+from unimodal.hub.trained import CLASSIFICATION, REGRESSION
 from unimodal.hub.usage import STEPS
 from unimodal.hub.usage_files import Reading
 from unimodal.hub.usage_inputs import INPUTS
 from unimodal.tasks.base import Task
-from unimodal.tasks.classification import Classification
-from unimodal.tasks.regression import Regression
 from unimodal.training import build
 from unimodal.training.export.examples import plain_text, tensors
 from unimodal.training.export.kinds import kind_of
@@ -173,11 +172,16 @@ def request_of(
     }
 
 
-def names_of(task: Task) -> list[str]:
+def is_a(task: Task, name: str) -> bool:
+    """Return whether a task is of the class of this name, one of `hub.trained`, or of a subclass."""
+    return any(f"{one.__module__}.{one.__name__}" == name for one in type(task).__mro__)
+
+
+def names_of(task: Any) -> list[str]:
     """Of a classification's classes or a regression's numbers; none of other tasks."""
-    if isinstance(task, Classification):
+    if is_a(task, CLASSIFICATION):
         return task.class_names
-    return task.target_names if isinstance(task, Regression) else []
+    return task.target_names if is_a(task, REGRESSION) else []
 
 
 @torch.no_grad()
@@ -187,9 +191,9 @@ def expected(task: Task, one: HeldOut, preprocess: Any, with_head: bool) -> torc
     return (task.outputs(batch) if with_head else task.encode(batch).embeds)[0].float()
 
 
-def meaning(task: Task, outputs: torch.Tensor) -> torch.Tensor:
+def meaning(task: Any, outputs: torch.Tensor) -> torch.Tensor:
     """Probabilities of classes; else the outputs as they are."""
-    return task.probabilities(outputs) if isinstance(task, Classification) else outputs
+    return task.probabilities(outputs) if is_a(task, CLASSIFICATION) else outputs
 
 
 def said_of(answers: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
