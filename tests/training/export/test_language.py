@@ -5,6 +5,8 @@ import math
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow  # trains and exports five models
+
 NAMES = ["text", "modern_text"]  # GPT-2, Qwen3
 
 
