@@ -45,7 +45,10 @@ LARGE_JPEG = Kind(
     f"JPEG of {LARGE} times the model's size or more",
     "It is decoded at its full size; training decodes it at a fraction of that.",
     (),
-    ("image.draft(None, {twice})  # a large JPEG is decoded at a fraction of its size",),
+    (
+        "twice = {twice}[:: -1 if image.getexif().get(274, 1) > 4 else 1]  # as stored",
+        "image.draft(None, twice)  # a large JPEG is decoded at a fraction of its size",
+    ),
 )
 WIDE = Kind(
     "more than 8 bits a value",
@@ -116,7 +119,11 @@ RARE = {
         "Save rarer kinds as PNG files of 8 bits first: TIFF files of signed 8-bit or unsigned 32-bit "
         "values, of premultiplied grey, or of 12-bit or signed values of which 0 is white; 16-bit PNG files "
         "of which one value is transparent; animated WebP files with empty parts."
-    )
+    ),
+    "video": (
+        "Convert some kinds of clips to MP4 files first: GIF, APNG and WebM with transparency, animated WebP "
+        "and AVIF, and AVI files of H.264."
+    ),
 }
 """Kinds for which a card has no lines, by modality."""
 BY_NAME = {  # what becomes of a file's name, of any kind
@@ -145,7 +152,7 @@ def read_image(reading: Reading, kinds: Collection[str]) -> tuple[tuple[str, ...
     steps = [
         line.replace("{twice}", f"({2 * width}, {2 * height})") for kind in wanted for line in kind.lines
     ]
-    first = [line for line in steps if line.startswith(("image.draft(", "tags = "))]
+    first = [line for line in steps if line.startswith(("twice = ", "image.draft(", "tags = "))]
     body = (
         "image = Image.open(path)",
         *first,

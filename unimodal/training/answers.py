@@ -49,7 +49,7 @@ def write(
     JSON.
     """
     if path.suffix.lower() == ".npy":
-        _write_vectors(path, inputs, answers, errors)
+        _write_vectors(path, inputs, answers, errors, cut)
         return
     answers = save_masks(path, inputs, answers)
     rows = [
@@ -90,18 +90,27 @@ def _renamed(answer: Mapping[str, Any], taken: Mapping[str, Any]) -> dict[str, A
     return {f"predicted_{name}" if name in taken else name: value for name, value in answer.items()}
 
 
-def _write_vectors(path: Path, inputs: Inputs, answers: Mapping[int, Any], errors: Mapping[int, str]) -> None:
+def _write_vectors(
+    path: Path,
+    inputs: Inputs,
+    answers: Mapping[int, Any],
+    errors: Mapping[int, str],
+    cut: Collection[int],
+) -> None:
     """float32 [inputs, dim], NaN for those without an answer; beside it a csv that names the rows."""
     dim = len(next(iter(answers.values()), ()))
     vectors = np.full((len(inputs), dim), np.nan, np.float32)
     for index, answer in answers.items():
         vectors[index] = answer
     np.save(path, vectors, allow_pickle=False)
-    _write_names(path.with_suffix(".csv"), inputs.names, errors)
+    _write_names(path.with_suffix(".csv"), inputs.names, errors, cut)
 
 
-def _write_names(path: Path, names: Sequence[str], errors: Mapping[int, str]) -> None:
+def _write_names(path: Path, names: Sequence[str], errors: Mapping[int, str], cut: Collection[int]) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["row", "input", "error"])
-        writer.writerows([index, name, errors.get(index, "")] for index, name in enumerate(names))
+        writer.writerow(["row", "input", *(["is_cut"] if cut else []), "error"])
+        writer.writerows(
+            [index, name, *([index in cut] if cut else []), errors.get(index, "")]
+            for index, name in enumerate(names)
+        )

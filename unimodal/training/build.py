@@ -235,6 +235,11 @@ def make_trainer(config: Config, output: Path, **known: Any) -> L.Trainer:
     if node["precision"] == "auto":
         node["precision"] = best_precision(node["accelerator"])
     if node["precision"] in HALF:
+        if node.get("plugins"):
+            raise ValueError(
+                f"trainer.precision={node['precision']} is a plugin of its own and does not go with "
+                "trainer.plugins; choose trainer.precision=bf16-mixed, or leave trainer.plugins out."
+            )
         known |= {"plugins": [ExactLabels(node["precision"])]}
         node["precision"] = None  # which the plugin decides
     node["strategy"] = _strategy(node, bool(config.get("mix") or config.get("beside")))

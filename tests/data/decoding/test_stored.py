@@ -363,3 +363,17 @@ def test_the_stored_values_of_other_masks_are_the_classes():
         assert decode_mask(png(depth, 0, row)).tolist() == CLASSES
     with pytest.raises(BadSample, match="has the value"):
         decode_mask(tiff([[0, -1]], 8, kind=SIGNED))
+
+
+def two_pages(first):
+    """The TIFF file with a second directory, of the same values."""
+    order = LITTLE if first[:2] == b"II" else BIG
+    end = 10 + 12 * struct.unpack_from(f"{order}H", first, 8)[0]  # where the next directory's place stands
+    first += b"\0" * (len(first) % 2)
+    return first[:end] + struct.pack(f"{order}I", len(first)) + first[end + 4 :] + first[8:end] + bytes(4)
+
+
+def test_a_second_page_changes_nothing_of_the_first():
+    first = tiff([[0.0, 0.5, 1.0]], 32, kind=FLOAT, order=BIG, packing=DEFLATE)
+    assert decode_image(first)[0].tolist() == [[0, 128, 255]]
+    assert decode_image(two_pages(first))[0].tolist() == [[0, 128, 255]]

@@ -1,3 +1,5 @@
+from decimal import Decimal
+
 import pytest
 import torch
 
@@ -225,3 +227,14 @@ def test_labels_become_what_tasks_learn():
 def test_unknown_options_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong.values()))):
         Labels(**wrong)
+
+
+def test_a_missing_entry_of_a_multi_hot_vector_is_no_class():
+    reader = label_reader(Labels(), [[0, None, 1], [1, 1, 0], [0, 0, 1]])
+    assert [reader.parse(value) for value in ([0, None, 1], [1, 1, 0])] == [["2"], ["0", "1"]]
+
+
+def test_decimals_of_parquet_files_are_numbers():
+    prices = [Decimal("9.90"), Decimal("10.00"), None]
+    reader = label_reader(Labels(), prices, typed=True)
+    assert reader.kind == "number" and reader.parse(prices[0]) == [9.9]

@@ -166,3 +166,21 @@ def test_images_outside_of_images_and_masks_are_counted(tmp_path):
         "3 image files are not in a pair of images and masks and are left out"
         in FolderSource(str(tmp_path)).notes
     )
+
+
+def test_rows_of_the_folders_own_table_are_of_the_split_whose_folder_they_name(tmp_path):
+    train, test = [f"{i}.png" for i in range(20)], [f"test/{i}.png" for i in range(5)]
+    pictures(tmp_path / "train", *train)
+    pictures(tmp_path, *test)
+    csv_table(tmp_path / "train" / "metadata.csv", [(name, "ab"[i % 2]) for i, name in enumerate(train)])
+    csv_table(tmp_path / "metadata.csv", [(name, "ab"[i % 2]) for i, name in enumerate(test)])
+    source = FolderSource(str(tmp_path))
+    assert len(source.split("test")) == 5
+    assert len(source.split("train")) + len(source.split("val")) == 20
+
+
+def test_pictures_whose_names_begin_like_a_remark_are_counted(tmp_path):
+    listed, others = [f"{i}.png" for i in range(20)], [f"license_plate_{i}.png" for i in range(3)]
+    pictures(tmp_path, *listed, *others)
+    csv_table(tmp_path / "metadata.csv", [(name, "ab"[i % 2]) for i, name in enumerate(listed)])
+    assert any("3 image files are not listed" in line for line in FolderSource(str(tmp_path)).describe())

@@ -63,8 +63,6 @@ def decode_image(
     with guarded(source, IMAGE), opened(source, max_pixels) as image:
         if size is not None:
             _shrink(image, size)
-        if _has_more(image):
-            warn_once(source, "has more than one frame or page; the first is used")
         image.load()
         wide = wide_values(image)
         if wide is not None:
@@ -110,6 +108,8 @@ def opened(source: Encoded, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Imag
             raise source.bad(
                 f"has {width} x {height} pixels, more than max_pixels={max_pixels}; it is not decoded"
             )
+        if _has_more(image):  # which looks for the second frame, so that Pillow reads the header again
+            warn_once(source, "has more than one frame or page; the first is used")
         try:
             notes = mend(image, source.read(64))
         except ValueError as error:

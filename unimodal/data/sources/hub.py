@@ -53,7 +53,10 @@ class HubSource(RowSource):
         loaded = load(path, name, revision, streaming)
         root = Path(path if Path(path).is_dir() else datasets.config.HF_CACHE_HOME).resolve()
         names, several = SplitNames(splits), len(loaded) > 1
-        hidden = [name for name, part in loaded.items() if name not in names and _has_no_label(part)]
+        said_label = (columns or {}).get("label")
+        hidden = [
+            name for name, part in loaded.items() if name not in names and _has_no_label(part, said_label)
+        ]
         left_out = {name: len(loaded.pop(name)) for name in hidden} if len(hidden) < len(loaded) else {}
         parts = [
             (
@@ -132,9 +135,11 @@ def _by_features(features: Mapping[str, Any]) -> dict[str, str]:
     return said
 
 
-def _has_no_label(dataset: Any) -> bool:
-    """Whether a stored split has classes, and none of its rows is of one."""
+def _has_no_label(dataset: Any, label: str | Sequence[str] | None = None) -> bool:
+    """Whether a stored split has classes, in the columns `label` if given, and none of its rows is of one."""
     classes = [column for column, feature in dataset.features.items() if isinstance(feature, ClassLabel)]
+    if label is not None:
+        classes = [column for column in classes if column in ([label] if isinstance(label, str) else label)]
     if not classes or isinstance(dataset, datasets.IterableDataset):
         return False
     table = dataset.select_columns(classes).with_format("arrow")[:]

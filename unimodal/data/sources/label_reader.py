@@ -15,6 +15,7 @@ Cells that all are lists in Python's or JSON's notation, as csv files have them,
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from unimodal.data.sources.label_texts import PIPE, kind_of_texts, list_in, words_for_nothing
@@ -155,7 +156,7 @@ def _of_lists(
         )
         return LabelReader("multilabel", names or called, hot=called, listed=listed, notes=[note])
     entries = [one for value in lists for one in value]
-    decimal = all(map(_is_number, entries)) and any(isinstance(one, float) for one in entries)
+    decimal = all(map(_is_number, entries)) and any(isinstance(one, float | Decimal) for one in entries)
     if labels.kind == "number" or (labels.kind == "auto" and decimal):
         return LabelReader("number", listed=listed)
     return LabelReader("multilabel", names, labels.separator or PIPE, listed=listed)
@@ -182,7 +183,7 @@ def hot_length(lists: Sequence[Any]) -> int | None:
         ValueError: if lists can only be vectors, but differ in length.
     """
     full = [value for value in lists if len(value)]
-    if not full or any(isinstance(one, str) or bit(one) is None for value in full for one in value):
+    if not full or any(not is_missing(one) and _entry(one) is None for value in full for one in value):
         return None
     lengths = {len(value) for value in full}
     certain = any(len(set(value)) < len(value) for value in full) or any(
@@ -225,12 +226,12 @@ def _of_single(
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
 def _of_numbers(figures: Sequence[str], others: Sequence[Any], typed: bool) -> tuple[str, list[str]]:
     """Whether numbers are predicted or are names of classes, and notes on it."""
-    decimal = any(isinstance(one, float) for one in others)
+    decimal = any(isinstance(one, float | Decimal) for one in others)
     if not decimal and all(map(WHOLE.match, figures)):
         return "class", []
     if typed and not others:
@@ -248,7 +249,13 @@ def _parts(value: Any, separator: str | None) -> Sequence[Any]:
 
 def bit(value: Any) -> int | None:
     """Return 0 or 1 for a number, truth value or text that means it, None for anything else."""
-    return BITS.get(str(value).strip().lower())
+    return BITS.get(value.strip().lower()) if isinstance(value, str) else _entry(value)
+
+
+def _entry(value: Any) -> int | None:
+    """Return 0 or 1 for a number or truth value that is one of them, None for anything else."""
+    is_one_of_them = isinstance(value, int | float | Decimal) and value in (0, 1)
+    return int(value) if is_one_of_them else None
 
 
 def _all_lists(values: Sequence[Any]) -> bool:

@@ -52,7 +52,7 @@ def read_metadata(
         tables[-1].problems = [*tables[-1].problems, *scan.problems]
     rows = tables[0] if len(tables) == 1 else JoinedRows(tables)
     reading = of_rows(rows, name, splits, columns, names, allow_outside)
-    if not any(reading.given) and columns.get("split") != "none":
+    if not all(reading.given) and columns.get("split") != "none":
         reading.given = _by_folder(reading, root, names)
     reading.notes += notes + unlisted(root, _names(reading.samples, root), list(files), allow_outside)
     return reading
@@ -194,13 +194,17 @@ def _check_fits(folder: Path, found: Sequence[Found], chosen: Columns, table: Pa
 
 
 def _by_folder(reading: Reading, root: Path, names: SplitNames) -> Sequence[str | None]:
-    """The splits that the files' own folders are called, where all are and one is train; else none."""
+    """Fill in the splits that the files' own folders are called.
+
+    Where no row has a split yet, all files must lie in such folders, one of them called train; else the
+    folders may be classes.
+    """
     files = _first_names(reading.samples, root)
     firsts = [name.split("/")[0] if name and "/" in name else "" for name in files]
     known = {first: names.canonical(first, str(root)) for first in set(firsts) if first in names}
-    if len(known) < len(set(firsts)) or "train" not in known.values():
+    if not any(reading.given) and (len(known) < len(set(firsts)) or "train" not in known.values()):
         return reading.given
-    return [known[first] for first in firsts]
+    return [split or known.get(first) for split, first in zip(reading.given, firsts, strict=True)]
 
 
 def _first_names(samples: MediaRows, root: Path) -> Iterator[str | None]:

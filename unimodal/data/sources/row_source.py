@@ -93,10 +93,11 @@ class RowSource(Source):
         if self.problems and self.on_bad_sample == "error":
             shown = "".join(f"\n  {problem}" for problem in self.problems[:SHOWN])
             more = f"\n  and {len(self.problems) - SHOWN} more" if len(self.problems) > SHOWN else ""
-            raise ValueError(
-                f"{len(self.problems)} rows cannot be used:{shown}{more}\n"
-                "Mend them, or leave them out with data.on_bad_sample=skip."
+            few = len(self.problems) <= self._most_skipped()
+            mend = "Correct or remove them" + (
+                ", or set data.on_bad_sample=skip to leave them out." if few else "."
             )
+            raise ValueError(f"{len(self.problems)} rows cannot be used:{shown}{more}\n{mend}")
         return self.usable(name)
 
     def usable(self, name: str) -> RowSamples:
@@ -178,11 +179,19 @@ class RowSource(Source):
         empty = next((name for name, rows in by_name.items() if not rows), None)
         if empty:
             first = f"; the first that cannot be used: {self.problems[0]}" if self.problems else ""
+            alone = "; each is the only one of a class" if self._each_is_alone(by_name["train"]) else ""
             raise ValueError(
                 f"the split {empty} is empty: of {len(usable)} samples too few are left for "
-                f"data.val_fraction={val_fraction}{first}"
+                f"data.val_fraction={val_fraction}{alone}{first}. Name a validation split with "
+                "data.splits.val, merge rare classes, or check data.labels.kind."
             )
         return {name: np.array(rows, np.int64) for name, rows in by_name.items()}
+
+    def _each_is_alone(self, rows: Sequence[int]) -> bool:
+        if len(rows) < 2 or self.kind not in ("class", "multilabel"):
+            return False
+        counts = labels_of.class_counts([self.parsed[row] for row in rows])
+        return all(any(counts[name] == 1 for name in _listed(self.parsed[row])) for row in rows)
 
     def _made(self, rows: Sequence[int], fraction: float, seed: int) -> tuple[list[int], list[int]]:
         keys, kept = self._keys(rows)
@@ -263,9 +272,11 @@ class RowSource(Source):
             ]
         return np.array([row for row in rows.tolist() if row not in strange], np.int64)
 
+    def _most_skipped(self) -> float:
+        return max(1, 0.01 * len(self.samples))
+
     def _check(self) -> None:
-        limit = max(1, 0.01 * len(self.samples))
-        if self.on_bad_sample == "skip" and len(self.problems) > limit:
+        if self.on_bad_sample == "skip" and len(self.problems) > self._most_skipped():
             raise ValueError(
                 f"{len(self.problems)} of {len(self.samples)} rows cannot be used, more than 1%; the first: "
                 f"{self.problems[0]}. unimodal check-data lists them all."

@@ -98,7 +98,7 @@ class Scan:
 
 def is_remark(name: str) -> bool:
     """Whether a file describes the data instead of being a part of it."""
-    return name.rpartition("/")[2].lower().startswith(REMARKS)
+    return field_of(name) in (None, "text") and name.rpartition("/")[2].lower().startswith(REMARKS)
 
 
 def numbered(kinds: Mapping[str, int]) -> str:

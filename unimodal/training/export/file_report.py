@@ -222,8 +222,9 @@ def _mae(predicted: Tensor, labels: Tensor) -> float:
 
 def _r2(predicted: Tensor, labels: Tensor) -> float:
     """The mean over numbers."""
-    rest = (predicted - labels).square().sum(0)
-    return float((1 - rest / (labels - labels.double().mean(0)).square().sum(0)).mean())
+    rest, spread = (predicted - labels).square().sum(0), (labels - labels.double().mean(0)).square().sum(0)
+    varies = spread > 0  # of numbers that are all the same there is no R2
+    return float((1 - rest[varies] / spread[varies]).mean()) if varies.any() else math.nan
 
 
 METRICS = {

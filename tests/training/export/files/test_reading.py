@@ -13,7 +13,7 @@ from unimodal.training.export.files import stored
 from unimodal.training.export.kinds import kind_of
 from unimodal.types import Waveform
 
-SIZE, NUM_FRAMES, RATE, SECONDS = (32, 32), 8, 16_000, 1.0
+SIZE, NUM_FRAMES, RATE, SECONDS = (24, 40), 8, 16_000, 1.0
 LEVELS = 1  # of 255, by which two ways of resizing may differ
 
 
