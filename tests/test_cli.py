@@ -276,6 +276,7 @@ def own_data(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # some thirty commands
 def test_every_command_of_the_readme_runs(own_folder, own_data, tmp_path):
     for command in _readme_commands():
         arguments = command.split()[1:]

@@ -80,10 +80,11 @@ def _seconds(sizes: Mapping[str, Sequence[float]], preprocess: Any, node: Any) -
 
 def _length(tokens: Sequence[int], chosen: int) -> list[str]:
     fitting = int(-(-np.quantile(tokens, 0.95) // 16) * 16)
-    cut = float(np.mean(np.array(tokens) > chosen))
+    cut, whole = float(np.mean(np.array(tokens) > chosen)), "all" if fitting >= max(tokens) else "95%"
     if cut:
         return [
-            f"{cut:.0%} of the texts are cut at {chosen} tokens: tokenizer.max_len={fitting} keeps 95% whole"
+            f"{cut:.0%} of the texts are cut at {chosen} tokens: "
+            f"tokenizer.max_len={fitting} keeps {whole} whole"
         ]
     return (
         [f"95% of the texts have at most {fitting} tokens: tokenizer.max_len={fitting} is enough"]

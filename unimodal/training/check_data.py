@@ -150,7 +150,8 @@ def _check_size(config: build.Config, survey: Survey) -> None:
     windows = config["task"]["_target_"].endswith("LanguageModeling")  # not one example a sample
     if total < batch_size and not windows:
         survey.errors.append(
-            f"train has {total} samples, fewer than one batch of {batch_size}; lower loader.batch_size."
+            f"train has {total} samples, fewer than one batch of {batch_size}; set "
+            f"loader.batch_size={max(1, min(16, total // 4))} or less."
         )
 
 

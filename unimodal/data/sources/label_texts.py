@@ -12,7 +12,7 @@ from unimodal.data.sources.labels import short
 
 WORDS_FOR_NOTHING = ("null", "nan", "none", "na", "n/a", "<na>")
 NUMPY_GAP = re.compile(r"""(?<=['"])\s+(?=['"])|(?<=[\w.])\s+(?=[-+]?[\d.]|True|False)""")  # ['a' 'b'], [0 1]
-PIPE, OTHER_SEPARATORS = "|", (",", ";")
+PIPE, OTHER_SEPARATORS = "|", (",", ";", " ")
 MANY = 0.05  # share of the labels from which on a separator is suggested
 
 

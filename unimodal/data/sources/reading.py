@@ -86,7 +86,10 @@ def of_rows(
         known = {value: names.canonical(str(value), where) for value in asked}
         splits = [split or known[value] for value, split in zip(values, splits, strict=True)]
     there = ", ".join(rows.column_names)
-    hint = f"{name} has the columns {there}; say which is it with data.columns.label=NAME"
+    hint = (
+        f"{name} has the columns {there}; say which is the label with data.columns.label=NAME, or "
+        "'data.columns.label=[NAME,NAME]' for several"
+    )
     samples = MediaRows(rows, chosen.media, chosen.text_files, allow_outside, chosen.regions)
     declared = rows.classes.get(chosen.label[0]) if len(chosen.label) == 1 else None
     return Reading(samples, chosen, splits, notes, hint, declared)

@@ -32,6 +32,7 @@ class FileCheck:
         with_head: whether outputs are those of the head.
         writes: whether the folder's answers are texts.
         scale: the unit of each output.
+        with_metric: whether the metrics of the run are taken too.
     """
 
     task: Task
@@ -42,6 +43,7 @@ class FileCheck:
     with_head: bool
     writes: bool
     scale: tuple[float, ...]
+    with_metric: bool
 
     @classmethod
     def of_run(
@@ -68,7 +70,15 @@ class FileCheck:
         writes = run.trained.task["_target_"] == CAPTIONING and loading.with_head
         scale = tuple(units(run.saved["task"]))
         return cls(
-            run.task, preprocess, readings, tuple(files), num_samples, loading.with_head, writes, scale
+            task=run.task,
+            preprocess=preprocess,
+            readings=readings,
+            files=tuple(files),
+            num_whole=num_samples,
+            with_head=loading.with_head,
+            writes=writes,
+            scale=scale,
+            with_metric=predicts and num_metric > 0,
         )
 
     def request(self) -> dict[str, Any]:
@@ -80,7 +90,14 @@ class FileCheck:
     def report(self, answers: Mapping[str, np.ndarray]) -> FileReport:
         """What the clean process found beside what the run makes of the files."""
         return report(
-            self.files, answers, self.task, self.preprocess, self.with_head, self.scale, self.writes
+            self.files,
+            answers,
+            self.task,
+            self.preprocess,
+            self.with_head,
+            self.scale,
+            self.writes,
+            self.with_metric,
         )
 
 

@@ -92,6 +92,7 @@ def report(
     with_head: bool,
     scale: Sequence[float],
     writes: bool,
+    with_metric: bool,
 ) -> FileReport:
     """Compare the answers of a clean process with the run's.
 
@@ -103,6 +104,7 @@ def report(
         with_head: whether the outputs are those of the head.
         scale: the unit of each output.
         writes: whether texts are compared.
+        with_metric: whether the metrics of the run are taken too.
     """
     said = said_of(answers)
     unit = torch.tensor(scale) if with_head else torch.ones(1)
@@ -114,7 +116,7 @@ def report(
         ours = expected(task, one, preprocess[one.field], with_head)
         ours = meaning(task, ours) if with_head else ours
         rows.append(_compared(task, one, answer, answers.get(f"file_{index}"), ours, unit, with_head))
-    return FileReport(tuple(_by_kind(rows)), tuple(_metrics(task, rows)) if with_head else ())
+    return FileReport(tuple(_by_kind(rows)), tuple(_metrics(task, rows)) if with_metric else ())
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def test_a_folder_of_16_bit_pictures_says_what_their_names_alone_would_give(trai
                 values = generator.integers(low, low + 20000, (32, 32)).astype(np.uint16)
                 Image.fromarray(values).save(folder / f"{i}.png")
     trained("wide", "modality=image", "data=folder", f"data.path={tmp_path / 'photos'}", *SIXTEEN)
-    card = rendered((exported("wide", "num_samples=2") / "README.md").read_text())
+    card = rendered((exported("wide", "num_samples=2", "num_metric_samples=200") / "README.md").read_text())
     said = re.search(r"accuracy: (.*) by predict, (.*) by the card's lines, (.*) by pipeline", card)
     ours, lines, names = map(float, said.groups())
     assert ours == lines == 1 and names < 0.6 and "24 held-out samples; they differ" in card
@@ -116,7 +116,7 @@ def test_numbers_and_tags_have_their_metrics_beside_ours(trained, exported, tmp_
     task = "regression" if name == "number" else "classification"
     table = ("modality=text", "data=table", f"data.path={tmp_path / 'table.csv'}", f"task={task}", label)
     trained(name, *table, "tokenizer.max_len=32", "data.columns.text=text")
-    card = (exported(name, "num_samples=2") / "README.md").read_text()
+    card = (exported(name, "num_samples=2", "num_metric_samples=200") / "README.md").read_text()
     for metric in metrics:
         ours, lines = re.search(rf"{metric}: (\S+) by predict, (\S+) by the card", rendered(card)).groups()
         assert ours == lines
