@@ -63,7 +63,7 @@ TABLE = ["modality=text", "task=classification", "data=table"]
         (["modality=image", "data=table", "data.path=photos"], "files of media are data=folder"),
         (
             [*TABLE, "data.path=d.csv"],
-            "has the columns sentence, kind, score; say which is it with data.columns.label",
+            "has the columns sentence, kind, score; say which is the label with data.columns.label=NAME",
         ),
         ([*TABLE, "data.path=d.csv", "data.columns.label=knd"], "no column 'knd'; did you mean kind?"),
         (

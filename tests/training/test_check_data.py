@@ -128,7 +128,7 @@ def test_rare_classes_and_case_are_remarked(checked, photos):  # FAULTS 40, 47
     ("change", "message"),
     [
         ("one class", "classification needs two classes or more"),
-        ("few", "fewer than one batch of 64; lower loader.batch_size"),
+        ("few", "fewer than one batch of 64; set loader.batch_size="),
     ],
 )
 def test_what_training_would_refuse_is_an_error(checked, photos, change, message):  # FAULTS 40, 50

@@ -94,10 +94,11 @@ class RowSource(Source):
             shown = "".join(f"\n  {problem}" for problem in self.problems[:SHOWN])
             more = f"\n  and {len(self.problems) - SHOWN} more" if len(self.problems) > SHOWN else ""
             few = len(self.problems) <= self._most_skipped()
-            mend = "Correct or remove them" + (
-                ", or set data.on_bad_sample=skip to leave them out." if few else "."
+            skip = ", or set data.on_bad_sample=skip to leave them out."
+            mend = skip if few else "; data.on_bad_sample=skip leaves out at most 1% of the rows."
+            raise ValueError(
+                f"{len(self.problems)} rows cannot be used:{shown}{more}\nCorrect or remove them{mend}"
             )
-            raise ValueError(f"{len(self.problems)} rows cannot be used:{shown}{more}\n{mend}")
         return self.usable(name)
 
     def usable(self, name: str) -> RowSamples:
