@@ -52,14 +52,7 @@ def export(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
     missing = next((key for key in ("checkpoint", "output") if config[key] == "???"), None)
     if missing:
         raise ValueError(f"{missing} is not set: unimodal export checkpoint=RUN output=DIR")
-    if config["num_samples"] < 1:
-        raise ValueError(
-            f"num_samples={config['num_samples']} must be at least 1: nothing is left unchecked."
-        )
-    if config["num_metric_samples"] < 0:
-        raise ValueError(
-            f"num_metric_samples={config['num_metric_samples']} must be 0 or more; 0 leaves the metric out."
-        )
+    _check_counts(config)
     output = Path(config["output"]).expanduser().absolute()
     if output.exists():
         raise ValueError(f"output={config['output']} exists already; name a new folder, or remove it.")
@@ -92,6 +85,17 @@ def export(config: build.Config, config_dirs: Iterable[Path] = ()) -> Path:
     if config["push"]:
         say(f"pushed to {push(output, config['push'], config['private'])}")
     return output
+
+
+def _check_counts(config: build.Config) -> None:
+    if config["num_samples"] < 1:
+        raise ValueError(
+            f"num_samples={config['num_samples']} must be at least 1: nothing is left unchecked."
+        )
+    if config["num_metric_samples"] < 0:
+        raise ValueError(
+            f"num_metric_samples={config['num_metric_samples']} must be 0 or more; 0 leaves the metric out."
+        )
 
 
 def choose(config: build.Config, trained: Trained, field: str) -> tuple[Fit | None, str]:
