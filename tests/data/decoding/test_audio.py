@@ -219,7 +219,11 @@ PADDED = [  # container, codec, samples beyond those that were encoded, which th
     ("matroska", "pcm_s16le", 0),
     ("flac", "flac", 0),
     ("aiff", "pcm_s16be", 0),
-    ("matroska", "aac", -48_000 % 1024),  # the encoder's delay is said, the padding at the end is not
+    (
+        "matroska",
+        "aac",
+        -48_000 % 1024,
+    ),  # the file stores the encoder's delay, but not the padding at the end
     ("adts", "aac", 1024 + -48_000 % 1024),  # a stream of packets, nothing else; likewise the next three
     ("mpegts", "aac", 1024 + -48_000 % 1024),
     ("avi", "aac", 1024 + -48_000 % 1024),

@@ -80,7 +80,7 @@ def directory(tags, order):
 
 
 def limits(kind, low, high):
-    """SMinSampleValue and SMaxSampleValue."""
+    """Return the TIFF tags SMinSampleValue and SMaxSampleValue."""
     return {340: (kind, [low]), 341: (kind, [high])}
 
 

@@ -1,7 +1,7 @@
 """A source made of rows, wherever they come from: settled columns, labels and splits."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from unimodal.data.decoding.encoded import BadSample
 from unimodal.data.sources import labels as labels_of
 from unimodal.data.sources.base import Source, check_split
+from unimodal.data.sources.described import described
 from unimodal.data.sources.label_column import read_labels
 from unimodal.data.sources.labels import Labels
 from unimodal.data.sources.reading import Reading
@@ -123,7 +124,7 @@ class RowSource(Source):
 
     def describe(self) -> list[str]:
         """Sizes, columns, classes, and what was decided."""
-        return list(_described(self))
+        return list(described(self))
 
     def _version(self, row: int) -> str:
         try:
@@ -282,24 +283,6 @@ class RowSource(Source):
                 f"{len(self.problems)} of {len(self.samples)} rows cannot be used, more than 1%; the first: "
                 f"{self.problems[0]}. unimodal check-data lists them all."
             )
-
-
-def _described(source: RowSource) -> Iterator[str]:
-    sizes = ", ".join(f"{len(source.indices[name]):,} {name}" for name in source.split_names)
-    yield f"data: {sizes}; {', '.join(source.columns.media)}"
-    if source.columns.guessed:
-        guessed = ", ".join(f"{role}={column}" for role, column in source.columns.guessed.items())
-        yield f"columns guessed: {guessed} (data.columns)"
-    if source.class_names:
-        counts = labels_of.class_counts([source.parsed[row] for row in source.indices.get("train", [])])
-        shown = [f"{name} {counts[name]:,}" for name in source.class_names[:SHOWN]]
-        more = f" and {len(source.class_names) - SHOWN} more" if len(source.class_names) > SHOWN else ""
-        yield f"{len(source.class_names)} classes ({source.kind}): {', '.join(shown)}{more}"
-    elif source.target_names:
-        yield f"numbers to predict: {', '.join(source.target_names)}"
-    yield from source.notes
-    if source.problems and source.on_bad_sample == "skip":
-        yield f"{len(source.problems)} rows cannot be used and are left out; unimodal check-data lists them"
 
 
 def _listed(parsed: Any) -> list[str]:
