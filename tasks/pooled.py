@@ -22,7 +22,7 @@ class PooledTask(Task):
         model: tokenizers and backbone.
         objective: loss, figures and words.
         num_outputs: of the linear layer.
-        pooling: from tokens [B, N, D] to vectors [B, D].
+        pooling: from tokens [B, N, D] to vectors [B, D], or [B, num_vectors * D] where it has `num_vectors`.
         head_norm: a LayerNorm before the linear layer.
         causal: read the sample with causal attention, as a language model does.
         head_bias: of the linear layer; stock language models that classify have none.
@@ -46,7 +46,7 @@ class PooledTask(Task):
         self.objective, self.pooling, self.causal = objective, pooling, causal
         self.monitor, self.mode = objective.monitor, objective.mode
         self.metric_modes = objective.metric_modes
-        dim = model.backbone.dim
+        dim = model.backbone.dim * getattr(pooling, "num_vectors", 1)
         self.head_norm = nn.LayerNorm(dim, head_norm_eps) if head_norm else nn.Identity()
         self.head = nn.Linear(dim, num_outputs, bias=head_bias)
         for parameter in self.head.parameters():

@@ -26,6 +26,11 @@ FBANK = {"sample_rate": 1600, "n_mels": 16, "num_frames": 40, "patch_size": 8}
 TEXT = {"vocabulary": byte_vocabulary(None), "max_len": 24}
 LANGUAGE = {"_target_": "unimodal.tasks.language_modeling.LanguageModeling", "sample_len": 4}
 
+POOLING_SETTINGS = {
+    "AttentionPooling": {"dim": 32, "num_heads": 2},
+    "AdaptivePooling": {"output_size": [2, 2, 2]},
+}
+
 
 def node(name, **knobs):
     return {"_target_": f"unimodal.tokenizers.{name}", "dim": 32, **knobs}
@@ -33,7 +38,7 @@ def node(name, **knobs):
 
 def pooled(pooling="MeanPooling", **knobs):
     pool = {"_target_": f"unimodal.tasks.pooling.{pooling}"}
-    pool |= {"dim": 32, "num_heads": 2} if pooling == "AttentionPooling" else {}
+    pool |= POOLING_SETTINGS.get(pooling, {})
     target = "unimodal.tasks.classification.Classification"
     return {"_target_": target, "class_names": ["cat", "dog", "owl"], "pooling": pool, **knobs}
 
@@ -79,7 +84,12 @@ KINDS = {
         backbone(),
         NUMBERS,
     ),
-    "audio_frame": ("audio", node("audio.AudioFrameTokenizer", **SOUND), backbone(), pooled()),
+    "audio_frame": (
+        "audio",
+        node("audio.AudioFrameTokenizer", **SOUND),
+        backbone(),
+        pooled("AdaptivePooling"),
+    ),
     "audio_patch": (
         "audio",
         node("audio.AudioPatchTokenizer", patch_size=8, stride=5, learned_positions=True, **SOUND),
@@ -104,7 +114,12 @@ KINDS = {
         backbone("classic"),
         pooled(),
     ),
-    "video_conv": ("video", node("video.VideoConvTokenizer", num_layers=2, **CLIP), backbone(), pooled()),
+    "video_conv": (
+        "video",
+        node("video.VideoConvTokenizer", num_layers=2, **CLIP),
+        backbone(),
+        pooled("AdaptivePooling", head_norm=True),
+    ),
     "text": ("text", node("text.TextTokenizer", **TEXT), backbone(), pooled("LastPooling", causal=True)),
     "text_classic": (
         "text",

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from unimodal.tasks.pooling import AttentionPooling, FirstPooling, LastPooling, MeanPooling
+from unimodal.tasks.pooling import AdaptivePooling, AttentionPooling, FirstPooling, LastPooling, MeanPooling
 from unimodal.types import TokenSequence
 
 POOLINGS = {
@@ -10,6 +10,7 @@ POOLINGS = {
     "first two": lambda: FirstPooling(2),
     "last": LastPooling,
     "attention": lambda: AttentionPooling(32),
+    "adaptive": lambda: AdaptivePooling([2, 1, 1]),
 }
 
 
@@ -25,7 +26,9 @@ def sequence(lengths=(6, 6), num=6, padded=None, fill=0.0):
     mask = torch.arange(num) < torch.tensor(lengths)[:, None]
     embeds = torch.where(mask[..., None], embeds, torch.tensor(fill))
     padded = not mask.all() if padded is None else padded
-    return TokenSequence(embeds, mask, torch.zeros(1, num, 3), padded=padded)
+    return TokenSequence(
+        embeds, mask, torch.arange(num).float()[None, :, None].expand(1, -1, 3), padded=padded
+    )
 
 
 def test_what_padding_holds_does_not_matter(pooling):
@@ -52,7 +55,7 @@ def test_a_vector_has_the_shape_and_gradient_of_its_tokens(pooling):
     tokens = sequence((6, 4))
     embeds = tokens.embeds.requires_grad_()
     vectors = pooling(tokens.with_embeds(embeds))
-    assert vectors.shape == (2, 32)
+    assert vectors.shape == (2, 32 * getattr(pooling, "num_vectors", 1))
     vectors.square().sum().backward()
     assert embeds.grad[0, 0].any() or embeds.grad[0, -1].any()
     assert not embeds.grad[1, 4:].any()
@@ -87,3 +90,37 @@ def test_attention_pooling_does_not_depend_on_the_order():
     pooling, tokens = AttentionPooling(32), sequence()
     turned = tokens.with_embeds(tokens.embeds.flip(1))
     assert torch.allclose(pooling(tokens), pooling(turned), atol=1e-6)
+
+
+def on_a_grid(times=1, rows=6, columns=8):
+    """Tokens [1, N, 4] of a grid, and the same as [1, 4, T, H, W]."""
+    axes = torch.meshgrid(*(torch.arange(size) for size in (times, rows, columns)), indexing="ij")
+    positions = torch.stack(axes, -1).reshape(1, -1, 3).float()
+    embeds = torch.randn(1, positions.shape[1], 4, generator=torch.Generator().manual_seed(2))
+    tokens = TokenSequence(embeds, torch.ones(1, positions.shape[1], dtype=torch.bool), positions)
+    return tokens, embeds.transpose(1, 2).reshape(1, 4, times, rows, columns)
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (1, 3, 4), (4, 2, 2)])
+def test_adaptive_pooling_equals_torchs_where_the_grid_divides(size):
+    tokens, volume = on_a_grid(times=4)
+    wanted = torch.nn.functional.adaptive_avg_pool3d(volume, size)
+    pooled = AdaptivePooling(size)(tokens).unflatten(1, (-1, 4)).transpose(1, 2)
+    assert torch.allclose(pooled, wanted.flatten(2), atol=1e-6)
+
+
+def test_adaptive_pooling_of_one_cell_is_the_mean():
+    tokens = sequence((6, 3))
+    assert torch.allclose(AdaptivePooling([1, 1, 1])(tokens), MeanPooling()(tokens), atol=1e-6)
+
+
+def test_a_cell_without_a_token_is_zero():
+    tokens, _ = on_a_grid(rows=2, columns=2)
+    pooled = AdaptivePooling([1, 4, 4])(tokens).unflatten(1, (4, 4, 4))
+    assert (pooled.abs().sum(-1) > 0).sum() == 4 and torch.equal(pooled[0, 0, 0], tokens.embeds[0, 0])
+
+
+@pytest.mark.parametrize("size", [(1, 4), (0, 4, 4), (1, 4, 4, 4)])
+def test_a_grid_that_is_no_grid_is_refused(size):
+    with pytest.raises(ValueError, match="output_size"):
+        AdaptivePooling(size)

@@ -1,6 +1,6 @@
 """From a model to its optimizer and schedule."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -8,6 +8,8 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+from unimodal.backbone.transformer import Transformer
 
 
 class Pace(NamedTuple):
@@ -46,7 +48,8 @@ class Optimization:
 
     def __call__(self, module: nn.Module) -> dict[str, Any]:
         """Lightning's form: an optimizer and a schedule that moves every step."""
-        optimizer = self.optimizer(parameter_groups(module, self.pace))
+        hidden = hidden_matrices(module) if separates_hidden(self.optimizer) else set()
+        optimizer = self.optimizer(parameter_groups(module, self.pace, hidden))
         for group in optimizer.param_groups:
             group["lr"] *= group["factor"]
         scheduler = LambdaLR(optimizer, [self._factor(g["first_step"]) for g in optimizer.param_groups])
@@ -56,8 +59,24 @@ class Optimization:
         return lambda step: self.schedule(step, num_steps=self.num_steps) if step >= first_step else 0.0
 
 
-def parameter_groups(module: nn.Module, pace: Callable[[str], Pace] = same_pace) -> list[dict[str, Any]]:
+def separates_hidden(optimizer: Callable) -> bool:
+    """Whether an optimizer's class, or a partial call of it, wants hidden matrices in groups of their own."""
+    return getattr(getattr(optimizer, "func", optimizer), "separate_hidden", False)
+
+
+def hidden_matrices(module: nn.Module) -> set[int]:
+    """The ids of the weights of the linear layers within the blocks of the backbones."""
+    backbones = [m for m in module.modules() if isinstance(m, Transformer)]
+    linears = (m for backbone in backbones for m in backbone.blocks.modules() if isinstance(m, nn.Linear))
+    return {id(linear.weight) for linear in linears}
+
+
+def parameter_groups(
+    module: nn.Module, pace: Callable[[str], Pace] = same_pace, hidden: Collection[int] = ()
+) -> list[dict[str, Any]]:
     """For each pace two groups: weights of linear and convolutional layers, which decay, and all else.
+
+    A third group with `hidden=True` has the weights whose ids are in `hidden`, if there are any.
 
     The groups that learn from the start and fastest come first. Weight decay would pull norms to zero, and
     embeddings of rare tokens more than those of frequent ones. A weight that an embedding and a head share
@@ -75,10 +94,12 @@ def parameter_groups(module: nn.Module, pace: Callable[[str], Pace] = same_pace)
             by_pace.setdefault(pace(name), []).append(parameter)
     groups: list[dict[str, Any]] = []
     for one, trained in sorted(by_pace.items(), key=lambda item: (item[0].first_step, -item[0].factor)):
-        decayed = [p for p in trained if id(p) in matrices]
+        decayed = [p for p in trained if id(p) in matrices and id(p) not in hidden]
         others = [p for p in trained if id(p) not in matrices]
         groups += [{"params": decayed, **one._asdict()}]
         groups += [{"params": others, "weight_decay": 0.0, **one._asdict()}]
+        if chosen := [p for p in trained if id(p) in hidden]:
+            groups += [{"params": chosen, "hidden": True, **one._asdict()}]
     return groups
 
 

@@ -180,6 +180,16 @@ class AdamWConfig:
 
 
 @dataclass
+class MuonConfig(AdamWConfig):
+    """Arguments of unimodal.training.muon.Muon."""
+
+    _target_: str = "unimodal.training.muon.Muon"
+    muon_lr: float = 0.02
+    momentum: float = 0.95
+    num_iterations: int = 5
+
+
+@dataclass
 class ScheduleConfig:
     """Warmup only."""
 
@@ -212,6 +222,7 @@ def register() -> None:
         "export": ExportConfig,
         "trainer": TrainerConfig,
         "adamw": AdamWConfig,
+        "muon": MuonConfig,
         "cosine": ScheduleConfig,
         "wsd": WSDConfig,
     }

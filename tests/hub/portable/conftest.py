@@ -59,6 +59,7 @@ def classification(
     node: dict[str, Any] = {"_target_": f"{POOLING}.{pooling}"}
     node |= {"num_tokens": num_tokens} if num_tokens else {}
     node |= {"dim": 32, "num_heads": 2} if pooling == "AttentionPooling" else {}
+    node |= {"output_size": [2, 2, 2]} if pooling == "AdaptivePooling" else {}
     target = "unimodal.tasks.classification.Classification"
     return {"_target_": target, "class_names": ["cat", "dog", "owl"], "pooling": node, **knobs}
 
@@ -114,7 +115,7 @@ KINDS: dict[str, Kind] = {
     "audio_frame": (
         {"audio": tokenizer("audio.AudioFrameTokenizer", **SOUND)},
         transformer(),
-        classification(),
+        classification("AdaptivePooling"),
     ),
     "audio_patch": (
         {"audio": PATCHES},
@@ -135,7 +136,7 @@ KINDS: dict[str, Kind] = {
     "video_conv": (
         {"video": tokenizer("video.VideoConvTokenizer", num_layers=2, **CLIP)},
         transformer(),
-        classification(),
+        classification("AdaptivePooling", head_norm=True),
     ),
     "text_classification": (
         {"text": text()},

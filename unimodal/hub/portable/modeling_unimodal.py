@@ -176,8 +176,9 @@ class UnimodalForClassification(UnimodalPreTrainedModel):
 
     def __init__(self, config: UnimodalConfig):
         super().__init__(config)
-        dim, task = self.model.backbone.dim, config.task
-        self.pooling, eps = make_pooling(config), task.get("head_norm_eps", 1e-5)
+        self.pooling, task = make_pooling(config), config.task
+        dim = self.model.backbone.dim * getattr(self.pooling, "num_vectors", 1)
+        eps = task.get("head_norm_eps", 1e-5)
         self.head_norm = nn.LayerNorm(dim, eps) if task.get("head_norm") else nn.Identity()
         self.head = nn.Linear(dim, len(config.id2label or ()), bias=task.get("head_bias", True))
         self.post_init()

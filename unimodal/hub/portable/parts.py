@@ -10,7 +10,7 @@ from torch.nn import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
 
 from unimodal.backbone.config import BlockConfig
 from unimodal.backbone.transformer import Transformer
-from unimodal.tasks.pooling import AttentionPooling, FirstPooling, LastPooling, MeanPooling
+from unimodal.tasks.pooling import AdaptivePooling, AttentionPooling, FirstPooling, LastPooling, MeanPooling
 from unimodal.tokenizers.audio import AudioFrameTokenizer, AudioPatchTokenizer
 from unimodal.tokenizers.audio_spectrogram import AudioSpectrogramTokenizer
 from unimodal.tokenizers.audio_whisper import AudioWhisperTokenizer
@@ -25,6 +25,7 @@ PARTS: dict[str, Callable[..., Any]] = {
     "torch.nn.SmoothL1Loss": SmoothL1Loss,
     "unimodal.backbone.config.BlockConfig": BlockConfig,
     "unimodal.backbone.transformer.Transformer": Transformer,
+    "unimodal.tasks.pooling.AdaptivePooling": AdaptivePooling,
     "unimodal.tasks.pooling.AttentionPooling": AttentionPooling,
     "unimodal.tasks.pooling.FirstPooling": FirstPooling,
     "unimodal.tasks.pooling.LastPooling": LastPooling,

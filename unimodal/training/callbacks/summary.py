@@ -23,8 +23,20 @@ class Summary(L.Callback):
             size, trained = sum(p.numel() for p in own), sum(p.numel() for p in own if p.requires_grad)
             rows[name] = f"{size:>13,} parameters" + ("" if trained == size else f", {trained:,} trained")
         device, precision = trainer.strategy.root_device, trainer.precision
+        rows |= _split(trainer)
         rows["on"] = f"{trainer.world_size} x {device.type}, {precision}"
         say(table(rows))
+
+
+def _split(trainer: L.Trainer) -> dict[str, str]:
+    """How many parameters an optimizer updates in which way, where there are several ways."""
+    groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+    hidden = [p for group in groups if group.get("hidden") for p in group["params"]]
+    if not hidden:
+        return {}
+    others = sum(p.numel() for group in groups if not group.get("hidden") for p in group["params"])
+    size = sum(p.numel() for p in hidden)
+    return {"optimizer": f"Muon for {len(hidden)} matrices ({size:,} parameters), AdamW for {others:,}"}
 
 
 def _parts(learner: Learner) -> dict[str, nn.Module]:
