@@ -41,12 +41,14 @@ class Task(Learner):
         shown: lines to look at after validation.
         separate: each of its modalities can be asked about alone.
         takes_parts: a sample may lack some modalities, or have several parts of one.
+        labels_samples: a sample as a whole has one label, which `fit_targets` and `metrics_of` take.
     """
 
     generates: bool = False
     causal: bool = False
     separate: bool = False
     takes_parts: bool = False
+    labels_samples: bool = False
 
     def __init__(self, model: Unimodal):
         super().__init__()
@@ -100,6 +102,14 @@ class Task(Learner):
     def compute_metrics(self) -> dict[str, Tensor]:
         """The figures of the whole validation, by name without `val/`; resets them."""
         return {}
+
+    def fit_targets(self, labels: Tensor) -> Tensor:
+        """What the logits of another model are fitted to, from labels; only where `labels_samples`."""
+        raise NotImplementedError
+
+    def metrics_of(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The metrics, by name, that another model's logits would have; only where `labels_samples`."""
+        raise NotImplementedError
 
     def touch(self) -> Tensor | float:
         """Zero, through every tokenizer: under FSDP2 all processes must have the same gradients.

@@ -52,6 +52,10 @@ class Numeric(Objective):
             raise ValueError("the loss must be that of each entry; set task.loss.reduction=none.")
         self.errors = Errors(len(names))
 
+    def fit_targets(self, labels: Tensor) -> Tensor:
+        """The labels in units of the standard deviation."""
+        return self._standard(labels)
+
     def loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Of a row, the mean over its numbers."""
         standard, rows = self._standard(labels).to(logits.dtype), counted(labels)

@@ -23,6 +23,10 @@ class Objective(nn.Module):
     mode: str = "min"
     metric_modes: Mapping[str, str] = {}
 
+    def fit_targets(self, labels: Tensor) -> Tensor:
+        """What logits are fitted to, of labels that count; the labels themselves where those are classes."""
+        return labels
+
     def loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The sum over counted rows, and how many they are or what they weigh: two scalars."""
         raise NotImplementedError

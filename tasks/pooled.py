@@ -1,10 +1,12 @@
 """What the tasks share that say one thing of a whole sample, of any modality."""
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.data import Dataset
+from torchmetrics import Metric
 
 from unimodal.data.examples import Examples, label_of
 from unimodal.model import Unimodal
@@ -30,6 +32,7 @@ class PooledTask(Task):
     """
 
     takes_parts = True
+    labels_samples = True
 
     def __init__(
         self,
@@ -94,6 +97,19 @@ class PooledTask(Task):
     def compute_metrics(self) -> dict[str, Tensor]:
         """The objective's figures."""
         return self.objective.compute()
+
+    def fit_targets(self, labels: Tensor) -> Tensor:
+        """The objective's."""
+        return self.objective.fit_targets(labels)
+
+    def metrics_of(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The objective's, of this process alone; those of the validation so far stay."""
+        objective = deepcopy(self.objective)
+        for metric in (one for one in objective.modules() if isinstance(one, Metric)):
+            metric.sync_on_compute = False
+            metric.reset()
+        objective.update(logits, labels)
+        return objective.compute()
 
     def _describe(self, logits: Tensor, labels: Tensor) -> list[str]:
         rows = counted(labels)

@@ -39,12 +39,18 @@ def final_metrics(
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
     metrics |= next((c.metrics or {} for c in callbacks if isinstance(c, CutInputs)), {})
     rates = next((c.rates(trainer.world_size) for c in callbacks if isinstance(c, Throughput)), {})
-    monitors = [c.monitor for c in callbacks if isinstance(c, ModelCheckpoint) and c.monitor]
-    metrics["monitor"] = next(iter(monitors), task.monitor)
+    metrics["monitor"] = monitored(trainer, task)
     metrics |= {"debug": debug} if debug else {}
     return (
         metrics | {name: round(rate, 1) for name, rate in rates.items()} | {"steps": steps, "epochs": epochs}
     )
+
+
+def monitored(trainer: L.Trainer, task: Learner) -> str:
+    """The metric that decides which checkpoint is best."""
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+    monitors = [c.monitor for c in callbacks if isinstance(c, ModelCheckpoint) and c.monitor]
+    return next(iter(monitors), task.monitor)
 
 
 def _validate(

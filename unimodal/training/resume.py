@@ -37,6 +37,7 @@ FREE = (
     "output",
     "command",
     "compile",
+    "baseline",
     "resume_allow",
     "debug",
     "block",  # what it decides stands in backbone and tokenizer
@@ -60,7 +61,7 @@ BATCHES = (
     "loader.pack",
     "trainer.devices",
 )
-QUIET = ("command", "output", "resume_allow", "block")
+QUIET = ("command", "output", "resume_allow", "block", "baseline")
 CAUSES = ("seed", "backbone", "data")  # from which other keys are often taken
 BOUND = ("trainer.overfit_batches", "trainer._target_", "optimizer._target_")  # of these, what may not
 SOURCE = re.compile(r"mix\.[^.]+\.(loader|data)\.")

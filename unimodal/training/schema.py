@@ -30,6 +30,7 @@ class TrainConfig:
     seed: int = 0
     output: str = MISSING
     compile: bool = False
+    baseline: bool = True
     debug: str | None = None
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     task: Any = None

@@ -15,11 +15,12 @@ from lightning.pytorch.loggers import Logger
 
 from unimodal.tasks.learner import Learner
 from unimodal.training import build, checkpoints
+from unimodal.training.baseline import compared, fit_baseline
 from unimodal.training.callbacks.checkpointing import FinalWeights
 from unimodal.training.callbacks.cut_inputs import CutInputs
 from unimodal.training.callbacks.progress import ProgressBar, ProgressLines
 from unimodal.training.console import is_terminal, say, table
-from unimodal.training.final_metrics import Data, final_metrics
+from unimodal.training.final_metrics import Data, final_metrics, monitored
 from unimodal.training.finetune.base import FineTuning
 from unimodal.training.metrics_csv import MetricsCSV
 from unimodal.training.monitors import make_callbacks
@@ -59,8 +60,10 @@ def train(config: build.Config, output: Path, config_dirs: Iterable[Path] = ()) 
     hold(task, complete, datamodule, trainer.world_size)
     if config["compile"]:
         build.compile_blocks(task)
+    baseline = None
     if trainer.is_global_zero:
         _write_config(config, output)
+        baseline = fit_baseline(config, task, datamodule, monitored(trainer, task))
     say(f"training {_what(config)} into {output}" + (f", resumed from {last.name}" if last else ""))
     _resume_metrics(trainer, last)
     trainer.fit(task, datamodule=datamodule, ckpt_path=last, weights_only=True)
@@ -70,6 +73,7 @@ def train(config: build.Config, output: Path, config_dirs: Iterable[Path] = ()) 
     figures = final_metrics(config, trainer, task, datamodule, output)
     figures |= {"parameters": build.num_parameters(task), "seconds": round(time.monotonic() - start, 1)}
     if trainer.is_global_zero:
+        figures |= {"baseline": baseline} if baseline else {}
         (output / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     _report(config, figures, output)
     return figures
@@ -187,4 +191,7 @@ def _report(config: build.Config, figures: dict[str, Any], output: Path) -> None
     rows["run"] = f"{output} ({saved or 'no checkpoint'}, metrics.csv, config.yaml)"
     if saved:
         rows["next"] = f"unimodal evaluate checkpoint={output}"
-    say("\n" + table(rows))
+    below = ""
+    if "baseline" in figures:
+        rows["baseline"], below = compared(figures["baseline"], figures)
+    say("\n" + table(rows) + f"\n\n{below}" * bool(below))
