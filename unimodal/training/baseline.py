@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -119,9 +119,9 @@ def compared(baseline: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[s
     if not below:
         return cell, ""
     return cell, (
-        f"This run is below its baseline: {baseline['metric']} is {own:.4f} and that of {baseline['model']} is "
-        f"{value:.4f}. Train longer with trainer.max_epochs, use a recipe (experiment=photos, sounds, clips or "
-        f"sentences) or start from other weights with pretrained=...; see {DOCS}."
+        f"This run is below its baseline: {baseline['metric']} is {own:.4f}, that of {baseline['model']} "
+        f"{value:.4f}.\nTrain longer (trainer.max_epochs), choose a recipe (experiment=...) or start from "
+        f"trained weights (pretrained=...); see {DOCS}."
     )
 
 
@@ -151,17 +151,30 @@ def _is_simple(learner: Learner, data: Any) -> bool:
 
 def _read(data: DataModule, split: str) -> Rows:
     """The samples of a split, or as many as are enough, drawn once."""
-    examples, fields = cast(Examples, data.dataset(split, split == "train")), list(data.preprocess)
-    total, enough = len(examples), min(FEATURES[field].max_samples for field in fields)
-    order = torch.randperm(total, generator=torch.Generator().manual_seed(SEED))
-    rows = FeatureRows(examples, fields, sorted(order[:enough].tolist()))
+    training, fields = split == "train", list(data.preprocess)
+    examples = cast(Examples, data.dataset(split, training))
+    limits = [FEATURES[one].max_train if training else FEATURES[one].max_val for one in fields]
+    drawn = _order(len(examples))[: min(limits) // len(fields)]  # each costs as much as so many
+    rows = FeatureRows(examples, fields, drawn.sort().values.tolist())
+    read = list(_loaded(rows, data.num_workers))
+    labels = torch.stack([label for _, label in read])
+    counts = (labels != IGNORED).reshape(len(labels), -1).any(1)
+    values = [values for (values, _), one in zip(read, counts.tolist(), strict=True) if one]
+    return Rows(values, labels[counts], len(examples))
+
+
+def _loaded(rows: FeatureRows, num_workers: int) -> Iterable[tuple[list[Any], Tensor]]:
+    if not num_workers:
+        return map(rows.__getitem__, range(len(rows)))
     generator = torch.Generator()  # else the loader draws from the global one
-    loader = DataLoader(
-        rows, batch_size=None, num_workers=data.num_workers, collate_fn=_as_it_is, generator=generator
+    return DataLoader(
+        rows, batch_size=None, num_workers=num_workers, collate_fn=_as_it_is, generator=generator
     )
-    counted = [(values, label) for values, label in loader if not bool((label == IGNORED).all())]
-    labels = torch.stack([label for _, label in counted]) if counted else torch.empty(0)
-    return Rows([values for values, _ in counted], labels, total)
+
+
+def _order(num: int) -> Tensor:
+    """A random order that is always the same."""
+    return torch.randperm(num, generator=torch.Generator().manual_seed(SEED))
 
 
 def _as_it_is(row: Any) -> Any:
@@ -215,7 +228,7 @@ class _Fit:
         strengths = sorted(self.kind.strengths or every)
         if len(strengths) == 1 or len(labels) < MIN_CHOICE:
             return strengths[len(strengths) // 2]
-        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(SEED)).numpy()
+        order = _order(len(labels)).numpy()
         held, rest = order[::HELD_OUT], np.delete(order, np.s_[::HELD_OUT])
 
         def gain(strength: float) -> float:
