@@ -1,6 +1,8 @@
 """The baseline of a run equals scikit-learn's own, is compared with the run, and never breaks one."""
 
 import json
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,18 +16,22 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from unimodal.data.decoding.encoded import BadSample
+from unimodal.data.examples import Examples, label_of
+from unimodal.data.simple_features import FeatureRows
+from unimodal.training.baseline import compared
 from unimodal.training.train import train
 
 SHORT = ("debug=none", "trainer.max_steps=1", "trainer.max_epochs=1", "loader.batch_size=8")
 TEXT = ("modality=text", "task=classification", "data=table", "tokenizer.max_len=32", *SHORT)
-WORDS = {"fruit": "apple pear plum cherry".split(), "tool": "saw hammer drill plane".split()}
+WORDS = {"fruit": ["apple", "pear", "plum", "cherry"], "tool": ["saw", "hammer", "drill", "plane"]}
 
 
 def sentences(num=120):
     """Texts with their labels; one word of each gives its class away."""
     rng = np.random.default_rng(0)
     names = [("fruit", "tool")[i] for i in rng.integers(0, 2, num)]
-    filler = "the a of and with under near red".split()
+    filler = ["the", "a", "of", "and", "with", "under", "near", "red"]
     return [(" ".join([*rng.choice(filler, 5), str(rng.choice(WORDS[name]))]), name) for name in names]
 
 
@@ -119,7 +125,7 @@ def test_the_baseline_of_images_is_that_of_scikit_learn(run, tmp_path):
 
     best = max((1, 10, 100), key=lambda c: fitted(c, rest).score(features[held], labels[held]))
     expected = fitted(best, np.arange(80)).score(features[80:], labels[80:])
-    assert 0.5 < expected
+    assert expected > 0.5
     assert metrics["baseline"]["value"] == pytest.approx(expected)
 
 
@@ -205,6 +211,42 @@ def test_data_without_a_linear_model_says_why_and_trains(run, tmp_path):
 def test_tasks_without_a_baseline_are_quiet(run):
     metrics, out = run("modality=text", "tokenizer.max_len=32", "task.sample_len=8", *SHORT)
     assert "baseline" not in metrics and not said(out)
+
+
+def test_a_modality_of_ones_own_has_no_baseline_and_trains(small_run, tmp_path, capsys, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "add-a-modality.md").read_text(encoding="utf-8")
+    code = page.partition("`my-folder/own_series.py`:\n")[2].partition("`my-folder/data/waves.yaml`")[0]
+    (tmp_path / "own_series.py").write_text(textwrap.dedent(code), encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = small_run("augment=none", *SHORT)
+    config["tokenizer"] = {"_target_": "own_series.SeriesTokenizer", "dim": 32}
+    config["data"] = {"_target_": "own_series.Waves", "train_size": 60, "val_size": 30}
+    metrics = train(config, tmp_path / "run")
+    assert "val/accuracy" in metrics and "baseline" not in metrics
+    assert not said(capsys.readouterr().out)
+
+
+def test_a_value_without_simple_features_is_a_reason_and_no_crash():
+    samples = [{"image": "not pixels", "label": 0}]
+    rows = FeatureRows(Examples(samples, {}, target=label_of), ["image"], [0])
+    with pytest.raises(BadSample, match='"image" is not what its simple features are made of'):
+        rows[0]
+
+
+def test_samples_in_parts_are_read_by_modality_and_lack_some():
+    samples = [{"parts": [{"text": "second"}, {"text": "third"}], "label": 1, "counted": False}]
+    rows = FeatureRows(Examples(samples, {}, target=label_of), ["image", "text"], [0])
+    values, label = rows[0]
+    assert values == [None, "second"] and label == -100
+
+
+def test_not_a_number_is_below_the_baseline():
+    baseline = {"metric": "val/mae", "value": 2.0, "mode": "min", "model": "ridge regression on words"}
+    assert "worse than it" in compared(baseline, {"val/mae": float("nan")})[0]
+    assert compared(baseline, {"val/mae": 1.5}) == (
+        "val/mae 2.0000, ridge regression on words; this run is 0.5 better than it",
+        "",
+    )
 
 
 def test_debug_runs_have_no_baseline(run):

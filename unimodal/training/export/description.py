@@ -46,7 +46,7 @@ def describe(
         data=_data_lines(run.saved),
         metrics=_metrics(Path(run.checkpoint)),
         command=without_folders(run.saved.get("command", "")),
-        notes=_inputs(run, loading),
+        notes=(*_inputs(run, loading), *_baseline(Path(run.checkpoint))),
         runtime="onnxruntime" if loading.graph else "transformers",
         adapter=loading.adapter,
         modalities=tuple(run.trained.tokenizers),
@@ -103,6 +103,15 @@ def _metrics(checkpoint: Path) -> dict[str, float]:
         return {}
     figures = json.loads(file.read_text(encoding="utf-8"))
     return {name: value for name, value in figures.items() if name.startswith(("val/", "test/"))}
+
+
+def _baseline(checkpoint: Path) -> tuple[str, ...]:
+    """What a linear model reaches on the validation split, for a run folder that says so."""
+    file = checkpoint / "metrics.json"
+    found = json.loads(file.read_text(encoding="utf-8")).get("baseline") if file.is_file() else None
+    if not found:
+        return ()
+    return (f"Baseline on the same data, {found['model']}: {found['metric']} {found['value']:.6g}.",)
 
 
 def without_folders(command: str) -> str:
