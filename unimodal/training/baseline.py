@@ -146,7 +146,8 @@ def _is_simple(learner: Learner, data: Any) -> bool:
     known = data.preprocess.keys() <= FEATURES.keys() and _kind(data.source) is not None
     if not known or data.source.block or "val" not in data.source.split_names:
         return False
-    return all(isinstance(data.dataset(*split), Examples) for split in (("train", True), ("val", False)))
+    splits = data.dataset("train", True), data.dataset("val", False)
+    return all(isinstance(split, Examples) and len(split) > 0 for split in splits)
 
 
 def _read(data: DataModule, split: str) -> Rows:
