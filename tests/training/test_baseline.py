@@ -205,7 +205,7 @@ def test_data_without_a_linear_model_says_why_and_trains(run, tmp_path):
     rows = [("?! ...", name) for _, name in sentences()]  # no word at all
     metrics, out = run(*TEXT, f"data.path={write_table(tmp_path / 'd.csv', rows)}")
     assert "baseline" not in metrics and metrics["steps"] == 1
-    assert "baseline: none, for this data has no linear model: empty vocabulary" in out
+    assert "baseline: none, the linear model cannot be fitted: empty vocabulary" in out
 
 
 def test_tasks_without_a_baseline_are_quiet(run):

@@ -136,7 +136,7 @@ def _share(rows: Rows, split: str) -> str:
 
 def _say_none(error: Exception) -> None:
     reason = " ".join(str(error).split()) or type(error).__name__
-    say(f"baseline: none, for this data has no linear model: {reason}")
+    say(f"baseline: none, the linear model cannot be fitted: {reason}")
 
 
 def _is_simple(learner: Learner, data: Any) -> bool:
