@@ -15,8 +15,9 @@ from unimodal.data.sources.layout import Found, classify
 from unimodal.data.sources.mask_folders import read_mask_folders
 from unimodal.data.sources.metadata import read_metadata
 from unimodal.data.sources.paths import EXTENSIONS, TABLES, existing, field_of
+from unimodal.data.sources.policy import Policy
 from unimodal.data.sources.reading import Reading
-from unimodal.data.sources.row_source import Policy, RowSource
+from unimodal.data.sources.row_source import RowSource
 from unimodal.data.sources.rows import MediaRows
 from unimodal.data.sources.scan import Scan, is_remark, numbered
 from unimodal.data.sources.splits import SplitNames

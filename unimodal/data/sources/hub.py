@@ -12,8 +12,9 @@ from datasets import Audio, ClassLabel, Image, Video
 from unimodal.data.decoding.encoded import BadSample
 from unimodal.data.sources.joined import JoinedRows
 from unimodal.data.sources.labels import Labels
+from unimodal.data.sources.policy import Policy
 from unimodal.data.sources.reading import of_rows
-from unimodal.data.sources.row_source import Policy, RowSource
+from unimodal.data.sources.row_source import RowSource
 from unimodal.data.sources.splits import SplitNames
 from unimodal.data.sources.tables import Rows, lengths_of, named, named_column
 from unimodal.suggestions import nearest

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,43 +12,14 @@ from unimodal.data.sources.base import Source, check_split
 from unimodal.data.sources.described import described
 from unimodal.data.sources.label_column import read_labels
 from unimodal.data.sources.labels import Labels
+from unimodal.data.sources.policy import Policy
 from unimodal.data.sources.reading import Reading
 from unimodal.data.sources.regions import settle
+from unimodal.data.sources.row_splits import RowSplits
 from unimodal.data.sources.rows import RowSamples
-from unimodal.data.sources.splits import SPLITS, make_val, share_of
+from unimodal.data.sources.splits import SPLITS
 
 SHOWN = 20  # problems in one message
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What is the same for rows from everywhere.
-
-    Attributes:
-        val_fraction: share of the training part that becomes val where none is given; None: none is made, and
-            what is given no split is val, as evaluation wants it.
-        train_fraction: share of what is left to train on that is used; a smaller one is part of a larger one,
-            and val stays what it is.
-        seed: of both choices.
-        on_bad_sample: `error`, or `skip` to leave out at most 1%.
-        cache_gib: room for decoded media on the disk, so that they are decoded once; 0 keeps none.
-        allow_changed: resume a run although the data has changed.
-        allow_missing: a row may lack some of its media; one of them is enough.
-    """
-
-    val_fraction: float | None = 0.1
-    train_fraction: float = 1.0
-    seed: int = 0
-    on_bad_sample: str = "error"
-    cache_gib: float = 2.0
-    allow_changed: bool = False
-    allow_missing: bool = False
-
-    def __post_init__(self) -> None:
-        if self.on_bad_sample not in ("error", "skip"):
-            raise ValueError(f"data.on_bad_sample={self.on_bad_sample} is neither error nor skip.")
-        if not 0 < self.train_fraction <= 1:
-            raise ValueError(f"data.train_fraction={self.train_fraction} is not above 0 and at most 1.")
 
 
 class RowSource(Source):
@@ -77,12 +47,14 @@ class RowSource(Source):
         self.unlabelled: dict[str, str] = {}
         if self.columns.label:
             usable = self._read_labels(usable, reading, labels)
-        self.indices = self._splits(usable, reading.given, policy.val_fraction, policy.seed)
+        self.splits = RowSplits(self.samples, self.columns.id, policy, self._classes)
+        self.indices = self._divide(usable, reading.given, policy)
         self.split_names = tuple(name for name in SPLITS if name in self.indices)
         settle(self, labels)
-        self._name_classes(labels)  # of the whole training part, whatever share of it is used
+        self._name_classes(labels, policy)  # of the whole training part, whatever share of it is used
         if policy.train_fraction < 1 and "train" in self.indices:
-            self.indices["train"] = self._share(self.indices["train"], policy)
+            self.indices["train"] = np.array(self.splits.share(self.indices["train"].tolist()), np.int64)
+            self._take_over()
         self._check()
 
     def split(self, name: str) -> RowSamples:
@@ -157,37 +129,32 @@ class RowSource(Source):
         """class, multilabel or number; empty without labels."""
         return self.labels.kind if self.columns.label else ""
 
-    def _splits(
-        self, usable: Sequence[int], given: Sequence[str | None], val_fraction: float | None, seed: int
-    ) -> dict[str, Any]:
-        by_name: dict[str, list[int]] = {}
-        for row in usable:
-            by_name.setdefault(given[row] or ("val" if val_fraction is None else "train"), []).append(row)
+    def _classes(self, row: int) -> list[str]:
+        """The classes of a row; none where labels are no classes."""
+        return _listed(self.parsed[row]) if self.kind in ("class", "multilabel") else []
+
+    def _divide(self, usable: Sequence[int], given: Sequence[str | None], policy: Policy) -> dict[str, Any]:
+        by_name = self.splits.divide(usable, given)
+        self._take_over()
         if not by_name:
             reasons = [*self.problems, *self.unlabelled.values()]
             raise ValueError(f"no row can be used; the first: {'; '.join(reasons[:1])}")
-        if val_fraction is None:
-            return {name: np.array(rows, np.int64) for name, rows in by_name.items()}
-        if "train" not in by_name:
-            have = ", ".join(by_name)
-            raise ValueError(f"the data has no training part, only {have}; name it with data.splits.train.")
-        if "val" not in by_name:
-            by_name["train"], by_name["val"] = self._made(by_name["train"], val_fraction, seed)
-            num_val, num_all = len(by_name["val"]), len(by_name["val"]) + len(by_name["train"])
-            self.notes.append(
-                f"val: {num_val:,} of {num_all:,} training samples, by a hash of their content "
-                f"(data.val_fraction={val_fraction})"
-            )
         empty = next((name for name, rows in by_name.items() if not rows), None)
         if empty:
             first = f"; the first that cannot be used: {self.problems[0]}" if self.problems else ""
             alone = "; each is the only one of a class" if self._each_is_alone(by_name["train"]) else ""
             raise ValueError(
                 f"the split {empty} is empty: of {len(usable)} samples too few are left for "
-                f"data.val_fraction={val_fraction}{alone}{first}. Name a validation split with "
+                f"data.val_fraction={policy.val_fraction}{alone}{first}. Name a validation split with "
                 "data.splits.val, merge rare classes, or check data.labels.kind."
             )
         return {name: np.array(rows, np.int64) for name, rows in by_name.items()}
+
+    def _take_over(self) -> None:
+        """Add what dividing the rows has found to the problems and notes."""
+        self.problems += self.splits.problems
+        self.notes += self.splits.notes
+        self.splits.problems, self.splits.notes = [], []
 
     def _each_is_alone(self, rows: Sequence[int]) -> bool:
         if len(rows) < 2 or self.kind not in ("class", "multilabel"):
@@ -195,46 +162,7 @@ class RowSource(Source):
         counts = labels_of.class_counts([self.parsed[row] for row in rows])
         return all(any(counts[name] == 1 for name in _listed(self.parsed[row])) for row in rows)
 
-    def _made(self, rows: Sequence[int], fraction: float, seed: int) -> tuple[list[int], list[int]]:
-        keys, kept = self._keys(rows)
-        classed = self.kind in ("class", "multilabel")
-        classes = [_listed(self.parsed[row]) if classed else [] for row in kept]
-        chosen = make_val(keys, classes, fraction, seed)
-        train = [row for row, val in zip(kept, chosen, strict=True) if not val]
-        return train, [row for row, val in zip(kept, chosen, strict=True) if val]
-
-    def _keys(self, rows: Sequence[int]) -> tuple[list[str], list[int]]:
-        """What identifies each row, its id or content, and the rows of which that can be said."""
-        keys, kept, ids = [], [], self.columns.id
-        given = self.samples.rows.column(ids) if ids else None
-        for row in rows:
-            try:
-                keys.append(str(given[row]) if given is not None else self._content(row))
-                kept.append(row)
-            except BadSample as error:
-                self.problems.append(str(error))
-        return keys, kept
-
-    def _share(self, rows: Any, policy: Policy) -> Any:
-        """Those of the training rows that are used."""
-        keys, kept = self._keys(rows.tolist())
-        chosen = share_of(keys, policy.train_fraction, policy.seed)
-        used = [row for row, use in zip(kept, chosen, strict=True) if use]
-        if not used:
-            raise ValueError(
-                f"data.train_fraction={policy.train_fraction} leaves none of {len(rows)} training samples."
-            )
-        self.notes.append(
-            f"train: {len(used):,} of {len(rows):,} samples, by a hash of their content "
-            f"(data.train_fraction={policy.train_fraction})"
-        )
-        return np.array(used, np.int64)
-
-    def _content(self, row: int) -> str:
-        """What a row is, together with those that it may not be separated from; raises BadSample."""
-        return "/".join(self.samples.key(one) for one in self.samples.rows.siblings(row))
-
-    def _name_classes(self, labels: Labels) -> None:
+    def _name_classes(self, labels: Labels, policy: Policy) -> None:
         self.class_index: dict[str, int] = {}
         if self.kind == "number":
             self.target_names = self._number_names()
@@ -242,6 +170,8 @@ class RowSource(Source):
             return
         self.multilabel = self.kind == "multilabel"
         known = self.indices.get("train", next(iter(self.indices.values())))  # to measure, there is only val
+        if policy.folds and policy.val_fraction is not None:  # all folds have the same classes
+            known = np.concatenate([known, self.indices["val"]])
         seen = set(labels_of.class_counts([self.parsed[row] for row in known]))
         self.class_names = list(self.labels.class_names or labels_of.sort_names(seen))
         self.class_index = {name: index for index, name in enumerate(self.class_names)}

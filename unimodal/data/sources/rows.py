@@ -1,6 +1,7 @@
 """Rows as samples: columns by field, paths checked, nothing opened before it is read."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -59,6 +60,20 @@ class MediaRows:
             words = words_of(row[self.regions["tokens"]], where)
             return word_spans(words, row[self.regions["tags"]], where)
         return sound_spans(row[self.regions["segments"]], where)
+
+    def file_name(self, index: int) -> str | None:
+        """The name of the row's first file, relative to the data's folder, with `/`; None without a file."""
+        row, where = self.rows.row(index), self.rows.where(index)
+        for field, column in self.media.items():
+            if field == "prompt" or (field == "text" and not self.text_files):
+                continue
+            values = [one for _, one in part_list(row[column], where)] if field == "parts" else [row[column]]
+            names = [name for _, name in map(_parts, values) if isinstance(name, str) and name.strip()]
+            if names:
+                root, start = self.rows.place(index)
+                path = os.path.normpath(start / names[0])
+                return path.removeprefix(f"{root}{os.sep}").replace(os.sep, "/")
+        return None
 
     def key(self, index: int) -> str:
         """What the row is, whatever it is called: a digest of its content; raises BadSample."""

@@ -2,11 +2,15 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
+from heapq import heapify, heapreplace
+from itertools import accumulate
 from typing import Any
 
 from unimodal.data.sources.base import digest_share
 
 SPLITS = ("train", "val", "test")
+Members = dict[str, Counter[str]]  # of each class, how many rows each key has
 SLACK = 10  # a class may give a tenth more or less than its share
 ALIASES = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
@@ -80,10 +84,7 @@ def make_val(
     if not 0 < fraction < 1:
         raise ValueError(f"data.val_fraction={fraction} is not between 0 and 1.")
     shares = {key: digest_share(seed, key) for key in keys}
-    members: dict[str, Counter[str]] = defaultdict(Counter)  # of each class, rows by key; "" is no class
-    for key, names in zip(keys, classes, strict=True):
-        for name in names or ("",):
-            members[name][key] += 1
+    members = _members(keys, classes)
     held, decided = set[str](), set[str]()
     for name in sorted(members, key=lambda name: (members[name].total(), name)):
         held |= _lowest(members[name], shares, fraction, held, decided)
@@ -91,7 +92,105 @@ def make_val(
     for name in sorted(members):
         if members[name].keys() <= held:
             held.remove(max(members[name], key=shares.__getitem__))
+    held = held or _spare(members, shares)
     return [key in held for key in keys]
+
+
+def make_folds(
+    keys: Sequence[str],
+    classes: Sequence[Sequence[str]],
+    num_folds: int,
+    seed: int = 0,
+    grouped: bool = False,
+) -> list[int]:
+    """Divide the training samples into folds of cross-validation; returns the fold of each, from 0.
+
+    Every sample is in exactly one fold, and those with the same key are in the same one. It depends on keys,
+    classes and seed only, not on the order of the samples. Every fold gets a key if there are enough.
+
+    Keys of single samples are ordered by their hashes, and those of each class are cut into runs of equal
+    length, so that a few samples more move few others. Of samples with several classes the rarest class is
+    served first. Groups of samples go one by one, the largest first, to the fold that has least of their
+    classes, as with scikit-learn's `StratifiedGroupKFold`.
+
+    Args:
+        keys: what identifies each sample (content, or id).
+        classes: those of each sample; none for numbers and for samples without labels.
+        num_folds: 2 or more.
+        seed: another seed, other folds.
+        grouped: keys are ids of groups, which may be few and of different sizes.
+    """
+    shares = {key: digest_share("folds", seed, key) for key in keys}
+    members = _members(keys, classes)
+    fold_of = (_spread if grouped else _cut)(members, shares, num_folds)
+    return [fold_of[key] for key in keys]
+
+
+def _cut(members: Members, shares: Mapping[str, float], num_folds: int) -> dict[str, int]:
+    """Folds of equal size within each class: runs of keys in the order of their hashes."""
+    fold_of, sizes = dict[str, int](), [0] * num_folds
+    for name in sorted(members, key=lambda name: (members[name].total(), name)):
+        rows, have = members[name], [0] * num_folds
+        for key in rows.keys() & fold_of.keys():
+            have[fold_of[key]] += rows[key]
+        free = sorted(rows.keys() - fold_of.keys(), key=shares.__getitem__)
+        ends = list(accumulate(_even(have, sizes, sum(rows[key] for key in free))))
+        fold, cut = 0, 0
+        for key in free:
+            while fold < num_folds - 1 and cut + rows[key] / 2 > ends[fold]:
+                fold += 1
+            fold_of[key] = fold
+            sizes[fold] += rows[key]
+            cut += rows[key]
+    return fold_of
+
+
+def _even(have: Sequence[int], sizes: Sequence[int], num: int) -> list[int]:
+    """How many of `num` rows each fold gets: first those that have least of the class, then the smallest."""
+    heap = [(own, size, fold) for fold, (own, size) in enumerate(zip(have, sizes, strict=True))]
+    heapify(heap)
+    for _ in range(num):
+        own, size, fold = heap[0]
+        heapreplace(heap, (own + 1, size + 1, fold))
+    return [own - have[fold] for own, _, fold in sorted(heap, key=lambda one: one[2])]
+
+
+def _spread(members: Members, shares: Mapping[str, float], num_folds: int) -> dict[str, int]:
+    """Folds of whole groups; an empty fold costs nothing, so none stays empty."""
+    groups: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    for name in sorted(members):
+        for key, num in members[name].items():
+            groups[key].append((name, num))
+    totals = {name: rows.total() for name, rows in members.items()}
+    have, sizes, fold_of = [Counter[str]() for _ in range(num_folds)], [0] * num_folds, dict[str, int]()
+
+    def cost(key: str, fold: int) -> tuple[float, int, int]:
+        same = sum(num * have[fold][name] / totals[name] ** 2 for name, num in groups[key])
+        return same, sizes[fold], fold
+
+    num_rows = {key: sum(num for _, num in group) for key, group in groups.items()}
+    for key in sorted(groups, key=lambda key: (-num_rows[key], shares[key])):
+        fold_of[key] = fold = min(range(num_folds), key=partial(cost, key))
+        have[fold].update(dict(groups[key]))
+        sizes[fold] += num_rows[key]
+    return fold_of
+
+
+def _members(keys: Sequence[str], classes: Sequence[Sequence[str]]) -> Members:
+    """Of each class, its rows by key; "" stands for no class."""
+    members: Members = defaultdict(Counter)
+    for key, names in zip(keys, classes, strict=True):
+        for name in names or ("",):
+            members[name][key] += 1
+    return members
+
+
+def _spare(members: Members, shares: Mapping[str, float]) -> set[str]:
+    """The smallest key without which every class still has one, in a set; empty if there is none."""
+    needed = {next(iter(rows)) for rows in members.values() if len(rows) == 1}
+    sizes = sum(members.values(), Counter[str]())
+    spare = sorted(shares.keys() - needed, key=lambda key: (sizes[key], shares[key]))
+    return set(spare[:1])
 
 
 def _lowest(

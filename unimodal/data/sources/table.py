@@ -8,8 +8,9 @@ from typing import Any
 
 from unimodal.data.sources.labels import Labels
 from unimodal.data.sources.paths import TABLES, existing, inside
+from unimodal.data.sources.policy import Policy
 from unimodal.data.sources.reading import read_tables
-from unimodal.data.sources.row_source import Policy, RowSource
+from unimodal.data.sources.row_source import RowSource
 from unimodal.data.sources.splits import SplitNames
 
 
