@@ -26,10 +26,12 @@ Verb = Callable[[dict[str, Any], Path, Iterable[Path]], Any]
 
 def _train(config: dict[str, Any], output: Path, config_dirs: Iterable[Path]) -> float | None:
     """Return the metric that decides which checkpoint is best, for a sweeper to minimise or maximise."""
+    from unimodal.training.cross_validation import cross_validate, is_cross_validation
     from unimodal.training.train import train
 
-    figures = train(config, output, config_dirs)
-    return figures.get(figures["monitor"])
+    folds = is_cross_validation(config)
+    figures = (cross_validate if folds else train)(config, output, config_dirs)
+    return (figures["mean"] if folds else figures).get(figures["monitor"])
 
 
 def _evaluate(config: dict[str, Any], output: Path, config_dirs: Iterable[Path]) -> None:

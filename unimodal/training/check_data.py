@@ -43,7 +43,9 @@ def check_data(config: build.Config, output: Path) -> bool:
 
 
 def _check(config: build.Config, output: Path) -> bool:
-    strict = {"on_bad_sample": "error"} if "on_bad_sample" in config["data"] else {}
+    strict: dict[str, Any] = {"on_bad_sample": "error"} if "on_bad_sample" in config["data"] else {}
+    if config["data"].get("folds") and not config["data"].get("fold"):
+        strict["fold"] = 1  # the same samples, whichever fold is validated
     source = build.make_source(config | {"data": config["data"] | strict})
     survey = Survey()
     if isinstance(source, RowSource):
