@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from unimodal.model import Unimodal
+from unimodal.tasks.intervals import Intervals
 from unimodal.tasks.learner import Learner
 from unimodal.tasks.pooling import MeanPooling
 from unimodal.tasks.sums import Mean, Sum
@@ -136,6 +137,10 @@ class Task(Learner):
         self.val_loss.reset()
         self.val_samples.reset()
         return figures
+
+    def intervals(self) -> Intervals:
+        """The 95% bootstrap intervals of the metrics of the last validation, by name; by default of none."""
+        return {}
 
     def encode(self, batch: Batch) -> TokenSequence:
         """The tokens as the task reads them, [B, N, D]."""

@@ -15,6 +15,7 @@ from unimodal.model import Unimodal
 from unimodal.tasks.base import Output, Task
 from unimodal.tasks.captions import CaptionPreprocess, prompts, without_text
 from unimodal.tasks.decoding import Decoding
+from unimodal.tasks.intervals import Intervals
 from unimodal.tasks.reader import Given, Reader
 from unimodal.tasks.sums import Mean, Sum
 from unimodal.tasks.written import WrittenText
@@ -162,6 +163,10 @@ class Captioning(Task):
         self.num_compared.reset()
         self.num_cut.reset()
         return {"perplexity": perplexity, **self.written.compute(), **numbers}
+
+    def intervals(self) -> Intervals:
+        """Of `exact_match`, `wer` and `cer` of what was written, which may be of some samples only."""
+        return self.written.intervals() if self.num_generated else {}
 
     def _given(self, batch: Batch) -> Given:
         if "parts" in batch:

@@ -14,6 +14,7 @@ from unimodal.model import Unimodal
 from unimodal.tasks.base import Output, Task
 from unimodal.tasks.ctc_decoding import beam_search, best_path
 from unimodal.tasks.ctc_loss import frames_needed, num_labels, text_nats
+from unimodal.tasks.intervals import Intervals
 from unimodal.tasks.sums import Sum, decided
 from unimodal.tasks.transcript import Transcript
 from unimodal.tasks.written import WrittenText
@@ -131,6 +132,10 @@ class CTC(Task):
             figures["skipped"] = self.skipped.compute()
             self.skipped.reset()
         return figures
+
+    def intervals(self) -> Intervals:
+        """Of `exact_match`, `wer` and `cer`."""
+        return self.written.intervals()
 
     def _frames(self, tokens: TokenSequence) -> tuple[Tensor, Tensor]:
         """Logits [B, T, C], and how many frames are real, int [B]."""

@@ -3,14 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional.classification import binary_average_precision
 from torchmetrics.utilities import dim_zero_cat
 
+from unimodal.tasks.intervals import Floats, Intervals, ordered, sample_intervals
 from unimodal.tasks.objective import Objective, counted, ranked
 from unimodal.tasks.sums import OwnDtype, TagCounts, widest
+
+MAX_SCORES = 200_000  # of which the intervals are drawn: samples times classes
 
 
 class MultiLabel(Objective):
@@ -35,6 +39,7 @@ class MultiLabel(Objective):
         self.class_names, num_classes = list(class_names), len(class_names)
         weight = torch.ones(num_classes) if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("weight", weight.float(), persistent=False)
+        self.last_scores, self.last_labels = torch.zeros(0, num_classes), torch.zeros(0, num_classes).bool()
         self.average_precision, self.tag_counts = MacroAveragePrecision(), TagCounts(num_classes)
 
     def loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,9 +64,30 @@ class MultiLabel(Objective):
             "micro_f1": self.tag_counts.micro_f1(),
             "macro_f1": self.tag_counts.f1().nan_to_num(0).mean().float(),
         }
+        self.last_scores, self.last_labels = self.average_precision.last
         self.average_precision.reset()
         self.tag_counts.reset()
         return metrics
+
+    def intervals(self) -> Intervals:
+        """Of `map`, `micro_f1` and `macro_f1`; none where samples times classes are more than 200,000."""
+        if self.last_scores.numel() > MAX_SCORES:
+            return {}
+        rows, num_classes = ordered(torch.cat((self.last_scores, self.last_labels), 1)), len(self.class_names)
+        scores, labels = rows[:, :num_classes], rows[:, num_classes:] > 0
+        hits, said = (labels & (scores > 0)).astype(np.float64), (scores > 0).astype(np.float64)
+        ranks = [_Ranking(scores[:, c], labels[:, c]) for c in np.flatnonzero(labels.any(0))]
+
+        def metrics(weights: Floats) -> dict[str, Floats]:
+            right, counts = weights @ hits, weights @ labels + weights @ said
+            precisions = [ranking.average_precision(weights) for ranking in ranks]
+            f1 = {
+                "micro_f1": 2 * right.sum(1) / counts.sum(1).clip(1),
+                "macro_f1": (2 * right / counts.clip(1)).mean(1),
+            }
+            return f1 | ({"map": np.nanmean(precisions, 0)} if precisions else {})
+
+        return sample_intervals(len(labels), metrics)
 
     def predict(self, logits: Tensor) -> Tensor:
         """The probability of each class on its own."""
@@ -99,6 +125,7 @@ class MacroAveragePrecision(OwnDtype):
 
     def __init__(self) -> None:
         super().__init__()
+        self.last = torch.zeros(0, 0), torch.zeros(0, 0).bool()  # all scores and labels of the last `compute`
         self.add_state("scores", [], dist_reduce_fx="cat")
         self.add_state("labels", [], dist_reduce_fx="cat")
 
@@ -109,7 +136,8 @@ class MacroAveragePrecision(OwnDtype):
 
     def compute(self) -> Tensor:
         """Scalar, NaN where no class applies to any row."""
-        columns = zip(dim_zero_cat(self.scores).T, dim_zero_cat(self.labels).T, strict=True)
+        self.last = dim_zero_cat(self.scores), dim_zero_cat(self.labels)
+        columns = zip(*(values.T for values in self.last), strict=True)
         precisions = [
             binary_average_precision(_places(scores), labels.long(), validate_args=False)
             for scores, labels in columns
@@ -124,3 +152,25 @@ def _places(scores: Tensor) -> Tensor:
     """The order of the scores as numbers from 0 to 1, which torchmetrics does not take for logits."""
     values, places = scores.unique(return_inverse=True)
     return places.to(widest()) / len(values)
+
+
+class _Ranking:
+    """The samples in the order of one class's scores, to be weighed anew in each resample.
+
+    Args:
+        scores: [N].
+        labels: bool [N].
+    """
+
+    def __init__(self, scores: Floats, labels: Any):
+        self.order = np.argsort(-scores, kind="stable")
+        self.labels, ordered = labels[self.order], scores[self.order]
+        self.ends = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(scores) - 1)  # of equal scores
+
+    def average_precision(self, weights: Floats) -> Floats:
+        """Of each resample, [R, N] -> [R]; NaN where the class applies to none of its samples."""
+        drawn = weights[:, self.order]
+        right = (drawn * self.labels).cumsum(1)[:, self.ends]
+        above = drawn.cumsum(1)[:, self.ends]
+        with np.errstate(invalid="ignore"):
+            return (np.diff(right, prepend=0) * right / above.clip(1)).sum(1) / right[:, -1]

@@ -4,9 +4,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unimodal.tasks.intervals import Floats, Intervals, SampleRows, ordered, ratio, sample_intervals
 from unimodal.tasks.objective import Objective, counted
 from unimodal.tasks.sums import OwnDtype, widest
 
@@ -50,7 +52,8 @@ class Numeric(Objective):
         some = torch.zeros(2, len(names))
         if entry_loss(some, some).shape != some.shape:
             raise ValueError("the loss must be that of each entry; set task.loss.reduction=none.")
-        self.errors = Errors(len(names))
+        self.errors, self.rows = Errors(len(names)), SampleRows()
+        self.last_rows = torch.zeros(0, 1 + 2 * len(names))  # of the last validation
 
     def fit_targets(self, labels: Tensor) -> Tensor:
         """The labels in units of the standard deviation."""
@@ -64,15 +67,35 @@ class Numeric(Objective):
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Logits and labels [B, K]."""
-        rows = counted(labels)
-        self.errors.update(logits[rows], self._standard(labels)[rows])
+        rows, standard = counted(labels), self._standard(labels)
+        self.errors.update(logits[rows], standard[rows])
+        losses = self.entry_loss(logits, standard.to(logits.dtype)).mean(1)
+        self.rows.update(losses[rows], logits[rows], standard[rows])
 
     def compute(self) -> dict[str, Tensor]:
         """`mae`, `rmse`, `r2`; resets them."""
         mae, rmse, r2 = self.errors.compute()
         self.errors.reset()
+        self.last_rows = self.rows.compute().cpu()
+        self.rows.reset()
         metrics = {"mae": (mae * self.std).mean(), "rmse": (rmse * self.std).mean(), "r2": r2.mean()}
         return {name: value.float() for name, value in metrics.items()}
+
+    def intervals(self) -> Intervals:
+        """Of `loss`, `mae`, `rmse` and `r2`."""
+        if not len(self.last_rows):
+            return {}
+        rows, num, std = torch.from_numpy(ordered(self.last_rows)), len(self.names), self.std.cpu()
+        terms = error_terms(rows[:, 1 : 1 + num], rows[:, 1 + num :]).flatten(1).numpy()
+
+        def metrics(weights: Floats) -> dict[str, Floats]:
+            sums = torch.from_numpy(weights @ terms).unflatten(1, (5, num))
+            mae, rmse, r2 = errors_of(sums)
+            means = {"mae": (mae * std).mean(1), "rmse": (rmse * std).mean(1), "r2": r2.mean(1)}
+            loss = ratio(weights, rows[:, 0].numpy(), np.ones(len(rows)))
+            return {"loss": loss, **{name: value.double().numpy() for name, value in means.items()}}
+
+        return sample_intervals(len(rows), metrics)
 
     def predict(self, logits: Tensor) -> Tensor:
         """Return the numbers in the data's units, of the logits' dtype."""
@@ -116,19 +139,27 @@ class Errors(OwnDtype):
 
     def update(self, predictions: Tensor, labels: Tensor) -> None:
         """Both [B, K]; all rows count."""
-        labels = labels.to(self.sums.dtype)
-        errors = predictions.to(self.sums.dtype) - labels
-        terms = (torch.ones_like(labels), labels, labels**2, errors.abs(), errors**2)
-        self.sums += torch.stack([term.sum(0) for term in terms])
+        self.sums += error_terms(predictions.to(self.sums.dtype), labels.to(self.sums.dtype)).sum(0)
 
     def compute(self) -> tuple[Tensor, Tensor, Tensor]:
         """The three, float32 [K] each."""
-        num, total, squares, absolute, squared = self.sums
-        spread = squares - total**2 / num
-        varies = spread > SMALLEST_SPREAD * squares
-        constant = (squared == 0).to(squared.dtype) + 0 * squared  # NaN stays
-        r2 = torch.where(varies, 1 - squared / spread, constant).masked_fill(num < 2, torch.nan)
-        return (absolute / num).float(), (squared / num).sqrt().float(), r2.float()
+        return errors_of(self.sums)
+
+
+def error_terms(predictions: Tensor, labels: Tensor) -> Tensor:
+    """What the metrics add up of each sample: [B, K] and [B, K] -> [B, 5, K]."""
+    errors = predictions - labels
+    return torch.stack((torch.ones_like(labels), labels, labels**2, errors.abs(), errors**2), 1)
+
+
+def errors_of(sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean absolute error, root mean squared error and R2 of the sums of `error_terms`, [..., 5, K]."""
+    num, total, squares, absolute, squared = sums.unbind(-2)
+    spread = squares - total**2 / num
+    varies = spread > SMALLEST_SPREAD * squares
+    constant = (squared == 0).to(squared.dtype) + 0 * squared  # NaN stays
+    r2 = torch.where(varies, 1 - squared / spread, constant).masked_fill(num < 2, torch.nan)
+    return (absolute / num).float(), (squared / num).sqrt().float(), r2.float()
 
 
 def _check_steps(names: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from unimodal.tasks.intervals import Intervals
 from unimodal.types import IGNORED
 
 
@@ -38,6 +39,10 @@ class Objective(nn.Module):
     def compute(self) -> dict[str, Tensor]:
         """The figures of the whole validation; resets them."""
         raise NotImplementedError
+
+    def intervals(self) -> Intervals:
+        """The 95% bootstrap intervals of the metrics that `compute` returned last; by default of none."""
+        return {}
 
     def predict(self, logits: Tensor) -> Tensor:
         """What the head's outputs mean, float of the same shape."""

@@ -11,6 +11,7 @@ from torchmetrics import Metric
 from unimodal.data.examples import Examples, label_of
 from unimodal.model import Unimodal
 from unimodal.tasks.base import Output, Task
+from unimodal.tasks.intervals import Intervals
 from unimodal.tasks.objective import Objective, counted
 from unimodal.types import Batch
 
@@ -110,6 +111,10 @@ class PooledTask(Task):
             metric.reset()
         objective.update(logits, labels)
         return objective.compute()
+
+    def intervals(self) -> Intervals:
+        """The objective's."""
+        return self.objective.intervals()
 
     def _describe(self, logits: Tensor, labels: Tensor) -> list[str]:
         rows = counted(labels)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unimodal.tasks.intervals import MAX_CLASSES, Confusion, Intervals, class_intervals
 from unimodal.tasks.objective import Objective, counted, ranked
 from unimodal.tasks.sums import ClassCounts, Mean, decided, mean
 from unimodal.types import IGNORED
@@ -46,6 +47,8 @@ class SingleLabel(Objective):
         weight = torch.ones(len(class_names)) if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("weight", weight.float(), persistent=False)
         self.class_counts = ClassCounts(len(class_names))
+        self.confusion = Confusion(len(class_names)) if len(class_names) <= MAX_CLASSES else None
+        self.last_pairs = torch.zeros(0, 1)  # of the last validation
         self.in_top = Mean() if len(class_names) > TOP else None
 
     def loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,6 +64,8 @@ class SingleLabel(Objective):
         """Logits [B, C], labels int [B]."""
         rows, said = counted(labels), decided(logits)
         self.class_counts.update(said, labels)
+        if self.confusion is not None:
+            self.confusion.update(said, labels)
         if self.in_top is not None:
             found = (logits.topk(TOP).indices == labels[:, None]).any(1) & (said < logits.shape[1])
             self.in_top.update(found[rows])
@@ -69,10 +74,17 @@ class SingleLabel(Objective):
         """The metrics of the whole validation, and `top5_accuracy` where it says something; resets them."""
         metrics = {"accuracy": self.class_counts.accuracy(), "f1": mean(self.class_counts.f1())}
         self.class_counts.reset()
+        if self.confusion is not None:
+            self.last_pairs = self.confusion.compute().cpu()
+            self.confusion.reset()
         if self.in_top is not None:
             metrics[f"top{TOP}_accuracy"] = self.in_top.compute()
             self.in_top.reset()
         return metrics
+
+    def intervals(self) -> Intervals:
+        """Of `accuracy` and `f1`; none for more than 1,000 classes."""
+        return class_intervals(self.last_pairs)
 
     def predict(self, logits: Tensor) -> Tensor:
         """Probabilities, which sum to 1."""

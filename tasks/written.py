@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchmetrics.text import CharErrorRate, SacreBLEUScore, WordErrorRate
 
+from unimodal.tasks.intervals import Floats, Intervals, SampleRows, ordered, ratio, sample_intervals
 from unimodal.tasks.sums import Mean, OwnDtype
 
 LOST, NEVER_RIGHT = "\ufffd", "\ufffe"  # the latter is no character, so no reference has it
@@ -24,6 +26,7 @@ class WrittenText(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.exact_match, self.bleu, self.wer, self.cer = Mean(), BLEU(), WER(), CER()
+        self.rows, self.last_rows = SampleRows(), torch.zeros(0, 5)  # the latter of the last validation
 
     def update(self, written: Sequence[str | None], references: Sequence[str]) -> None:
         """Count some texts; None stands for a text that a broken model could not write."""
@@ -32,17 +35,46 @@ class WrittenText(nn.Module):
         texts = [(text or "").replace(LOST, NEVER_RIGHT) for text in written]
         same = [a is not None and b == c for a, b, c in zip(written, texts, references, strict=True)]
         self.exact_match.update(torch.tensor(same))
-        self.wer.update(texts, list(references))
-        self.cer.update(texts, list(references))
+        words, characters = _counted(self.wer, texts, references), _counted(self.cer, texts, references)
+        self.rows.update(torch.tensor(same), words, characters)
         self.bleu.update(texts, [[wanted] for wanted in references])
 
     def compute(self) -> dict[str, Tensor]:
         """All four, by name; resets them."""
         metrics = {"exact_match": self.exact_match, "wer": self.wer, "cer": self.cer, "bleu": self.bleu}
         figures = {name: metric.compute() for name, metric in metrics.items()}
-        for metric in metrics.values():
+        self.last_rows = self.rows.compute().cpu()
+        for metric in (*metrics.values(), self.rows):
             metric.reset()
         return figures
+
+    def intervals(self) -> Intervals:
+        """The bootstrap intervals of `exact_match`, `wer` and `cer` in the last validation."""
+        if not len(self.last_rows):
+            return {}
+        same, *counts = ordered(self.last_rows).T
+
+        def metrics(weights: Floats) -> dict[str, Floats]:
+            wrong, words, wrong_characters, characters = counts
+            return {
+                "exact_match": ratio(weights, same, np.ones(len(same))),
+                "wer": ratio(weights, wrong, words),
+                "cer": ratio(weights, wrong_characters, characters),
+            }
+
+        return sample_intervals(len(same), metrics)
+
+
+def _counted(
+    metric: WordErrorRate | CharErrorRate, texts: Sequence[str], references: Sequence[str]
+) -> Tensor:
+    """Update a metric text by text; returns the errors and the length of each, [B, 2]."""
+    rows = []
+    for text, reference in zip(texts, references, strict=True):
+        before = torch.stack((metric.errors, metric.total))
+        metric.update([text], [reference])
+        rows.append(torch.stack((metric.errors, metric.total)) - before)
+    return torch.stack(rows).cpu()
 
 
 class WER(OwnDtype, WordErrorRate):

@@ -14,6 +14,7 @@ from unimodal.training.callbacks.cut_inputs import cut_metrics
 from unimodal.training.console import say, table
 from unimodal.training.decoding import with_decoding
 from unimodal.training.final_metrics import named
+from unimodal.training.intervals import interval_metrics, metric_rows
 from unimodal.training.train import quiet_known_warnings
 
 
@@ -37,9 +38,10 @@ def evaluate(config: build.Config, config_dirs: Iterable[Path] = ()) -> dict[str
         saved, Path.cwd(), logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
     validated = trainer.validate(task, datamodule=datamodule, verbose=False)
-    metrics = named(validated, config["split"]) | cut_metrics(trainer, datamodule, config["split"])
+    metrics = named(validated, config["split"]) | interval_metrics(task, config["split"])
+    metrics |= cut_metrics(trainer, datamodule, config["split"])
     rows = {"checkpoint": str(checkpoints.find(config["checkpoint"]))}
-    say(table(rows | {name: f"{value:.6g}" for name, value in metrics.items()}))
+    say(table(rows | metric_rows(metrics, ".6g")))
     if config["output"] and trainer.is_global_zero:
         Path(config["output"]).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     return metrics

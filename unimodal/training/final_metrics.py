@@ -14,6 +14,7 @@ from unimodal.training import checkpoints
 from unimodal.training.build import Config
 from unimodal.training.callbacks.cut_inputs import CutInputs, cut_metrics
 from unimodal.training.callbacks.throughput import Throughput
+from unimodal.training.intervals import interval_metrics
 
 Data = DataModule | JointDataModule
 
@@ -66,7 +67,7 @@ def _validate(
         task, datamodule=datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True
     )
     datamodule.eval_split, trainer.loggers = "val", loggers
-    return named(validated, split) | cut_metrics(trainer, datamodule, split)
+    return named(validated, split) | interval_metrics(task, split) | cut_metrics(trainer, datamodule, split)
 
 
 def named(validated: list[Mapping[str, float]], split: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from unimodal.training.callbacks.progress import ProgressBar, ProgressLines
 from unimodal.training.console import is_terminal, say, table
 from unimodal.training.final_metrics import Data, final_metrics, monitored
 from unimodal.training.finetune.base import FineTuning
+from unimodal.training.intervals import metric_rows
 from unimodal.training.metrics_csv import MetricsCSV
 from unimodal.training.monitors import make_callbacks
 from unimodal.training.optimization import Optimization, Pace, count_steps
@@ -175,11 +176,7 @@ def _what(config: build.Config) -> str:
 
 def _report(config: build.Config, figures: dict[str, Any], output: Path) -> None:
     rows = {"what": _what(config), "parameters": f"{figures['parameters']:,}"}
-    rows |= {
-        name: f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
-        for name, value in figures.items()
-        if name.startswith(("val/", "test/"))
-    }
+    rows |= metric_rows(figures)
     if "debug" in figures:
         rows["debug"] = f"{figures['debug']}: a run to find errors; its metrics say nothing about the model"
     rows["time"] = f"{figures['seconds']:.0f} s for {figures['steps']} steps"

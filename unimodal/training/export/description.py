@@ -102,7 +102,11 @@ def _metrics(checkpoint: Path) -> dict[str, float]:
     if not file.is_file():
         return {}
     figures = json.loads(file.read_text(encoding="utf-8"))
-    return {name: value for name, value in figures.items() if name.startswith(("val/", "test/"))}
+    return {
+        name: value
+        for name, value in figures.items()
+        if name.startswith(("val/", "test/")) and not isinstance(value, list)  # no intervals
+    }
 
 
 def _baseline(checkpoint: Path) -> tuple[str, ...]:

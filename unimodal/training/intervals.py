@@ -1,0 +1,31 @@
+"""Bootstrap intervals beside the metrics of a run: their names in metrics.json, and how they are printed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from unimodal.tasks.learner import Learner
+
+SUFFIX = "_interval"
+
+
+def interval_metrics(learner: Learner, split: str) -> dict[str, list[float]]:
+    """Return the 95% intervals of the last validation, such as `val/accuracy_interval: [0.96, 0.99]`."""
+    return {
+        "/".join(filter(None, (split, source, f"{name}{SUFFIX}"))): interval
+        for source, task in learner.by_source.items()
+        for name, interval in task.intervals().items()
+    }
+
+
+def metric_rows(metrics: Mapping[str, Any], digits: str = ".4f") -> dict[str, str]:
+    """Return what is printed of the metrics of the splits: an interval stands beside its metric."""
+    rows = {}
+    for name, value in metrics.items():
+        if not name.startswith(("val/", "test/", "train/")) or name.endswith(SUFFIX):
+            continue
+        rows[name] = f"{value:,}" if isinstance(value, int) else f"{value:{digits}}"
+        if f"{name}{SUFFIX}" in metrics:
+            low, high = metrics[f"{name}{SUFFIX}"]
+            num = metrics[f"{name.rpartition('/')[0]}/num_samples"]
+            rows[name] += f" (95% interval {low:{digits}} to {high:{digits}}, {num:,} samples)"
+    return rows
