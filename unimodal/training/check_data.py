@@ -59,6 +59,7 @@ def _check(config: build.Config, output: Path) -> bool:
     found, labels, cells = _inspect(config, source, tokenizer, preprocess | masks, survey)
     leaks, contradictions, repetitions = repeated(found, labels)
     survey.warnings += [*contradictions, *leaks, *class_remarks(survey.counts), *repetitions]
+    survey.advice += source.hints()
     survey.advice += advise(survey.sizes, survey.tokens, preprocess, config["tokenizer"])
     _check_size(config, survey)
     output.mkdir(parents=True, exist_ok=True)

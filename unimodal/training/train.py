@@ -49,7 +49,7 @@ def train(config: build.Config, output: Path, config_dirs: Iterable[Path] = ()) 
     quiet_known_warnings()
     L.seed_everything(config["seed"], workers=True, verbose=False)
     source = build.make_source(config)
-    for line in source.describe():
+    for line in [*source.describe(), *source.hints()]:
         say(line)
     complete, task, finetuning = make_start(config, source, last, config_dirs)
     datamodule = build.make_datamodules(complete, source, task)

@@ -63,6 +63,10 @@ class Source:
         """What was read and how, line by line, where that is not plain."""
         return []
 
+    def hints(self) -> list[str]:
+        """What a user may want to set, line by line, each with the setting."""
+        return []
+
 
 @dataclass(frozen=True)
 class GeneratedRows(Sequence[Sample]):

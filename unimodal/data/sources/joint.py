@@ -25,3 +25,7 @@ class JointSource(Source):
     def describe(self) -> list[str]:
         """What each source says."""
         return [f"{name}: {line}" for name, source in self.sources.items() for line in source.describe()]
+
+    def hints(self) -> list[str]:
+        """Those of each source."""
+        return [f"{name}: {line}" for name, source in self.sources.items() for line in source.hints()]

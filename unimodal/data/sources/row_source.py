@@ -10,6 +10,7 @@ from unimodal.data.decoding.encoded import BadSample
 from unimodal.data.sources import labels as labels_of
 from unimodal.data.sources.base import Source, check_split
 from unimodal.data.sources.described import described
+from unimodal.data.sources.group_hints import column_hints, is_group_name, name_hints
 from unimodal.data.sources.label_column import read_labels
 from unimodal.data.sources.labels import Labels
 from unimodal.data.sources.policy import Policy
@@ -97,6 +98,21 @@ class RowSource(Source):
     def describe(self) -> list[str]:
         """Sizes, columns, classes, and what was decided."""
         return list(described(self))
+
+    def hints(self) -> list[str]:
+        """Columns and parts of file names that look like groups, where the validation split is made."""
+        if not self.splits.makes_val or self.splits.group_key:
+            return []
+        rows = sorted(row for name in ("train", "val") for row in self.indices[name].tolist())
+        classes = ["|".join(self._classes(row)) for row in rows]
+        table, read = self.samples.rows, self.columns
+        used = {*read.media.values(), *read.label, read.split, *read.regions.values()}
+        free = {name: table.column(name) for name in table.column_names if is_group_name(name, used)}
+        columns = {name: [values[row] for row in rows] for name, values in free.items()}
+        if hints := list(column_hints(columns, classes)):
+            return hints
+        names = [self.samples.file_name(row) for row in rows] if self.samples.has_files else []
+        return list(name_hints([name for name in names if name], classes)) if all(names) else []
 
     def _version(self, row: int) -> str:
         try:

@@ -61,6 +61,11 @@ class MediaRows:
             return word_spans(words, row[self.regions["tags"]], where)
         return sound_spans(row[self.regions["segments"]], where)
 
+    @property
+    def has_files(self) -> bool:
+        """Whether the first row names a file."""
+        return len(self) > 0 and self.file_name(0) is not None
+
     def file_name(self, index: int) -> str | None:
         """The name of the row's first file, relative to the data's folder, with `/`; None without a file."""
         row, where = self.rows.row(index), self.rows.where(index)
