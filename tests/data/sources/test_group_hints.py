@@ -123,6 +123,20 @@ def test_a_source_suggests_only_what_is_not_set_and_where_it_makes_the_split(tmp
     assert TableSource(str(path)).hints() == []
 
 
+def test_texts_in_a_table_are_no_file_names(tmp_path):
+    rows = [f"{i}_speaker{i % 4}_x,{'ab'[i % 2]}" for i in range(40)]
+    (tmp_path / "d.csv").write_text("\n".join(["text,label", *rows]))
+    assert TableSource(str(tmp_path / "d.csv")).hints() == []
+    files = [f"{'ab'[i % 2]}/{i}_speaker{i // 10}.wav,{'ab'[i % 2]}" for i in range(40)]
+    (tmp_path / "e.csv").write_text("\n".join(["file_name,label", *files]))
+    for i, line in enumerate(files):
+        path = tmp_path / line.split(",")[0]
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes([i]))
+    [line] = TableSource(str(tmp_path / "e.csv")).hints()
+    assert "4 values (speaker0, speaker1, speaker2, ...)" in line
+
+
 def test_the_suggested_pattern_of_a_folder_works(tmp_path):
     for name in spoken(digits=3, takes=4):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -61,10 +61,21 @@ class MediaRows:
             return word_spans(words, row[self.regions["tags"]], where)
         return sound_spans(row[self.regions["segments"]], where)
 
-    @property
-    def has_files(self) -> bool:
-        """Whether the first row names a file."""
-        return len(self) > 0 and self.file_name(0) is not None
+    def written_names(self) -> list[str]:
+        """The file names of all rows as they are written; empty where a cell holds anything else.
+
+        Files stored within a data set have names too, but to read these reads the files.
+        """
+        fields = [
+            field
+            for field in self.media
+            if field not in ("prompt", "parts") and (field != "text" or self.text_files)
+        ]
+        column = self.media[fields[0]] if fields else None
+        if column is None or not len(self) or not isinstance(self.rows.row(0)[column], str):
+            return []
+        values = self.rows.column(column)
+        return values if all(isinstance(value, str) and value for value in values) else []
 
     def file_name(self, index: int) -> str | None:
         """The name of the row's first file, relative to the data's folder, with `/`; None without a file."""
