@@ -5,7 +5,7 @@ import re
 import pytest
 
 from unimodal.data.sources.folder import FolderSource
-from unimodal.data.sources.group_hints import column_hints, name_hints
+from unimodal.data.sources.group_hints import _pattern, column_hints, name_hints
 from unimodal.data.sources.table import TableSource
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
@@ -145,3 +145,12 @@ def test_the_suggested_pattern_of_a_folder_works(tmp_path):
     pattern = re.search(r"'data\.id_pattern=\"(.*)\"'", line)[1]
     grouped = FolderSource(str(tmp_path), id_pattern=pattern)
     assert grouped.hints() == [] and any("1 of 6 groups" in note for note in grouped.notes)
+
+
+@pytest.mark.parametrize(("separator", "index"), [("_", 0), ("_", 1), ("-", 6), (" ", 1)])
+def test_the_override_can_be_pasted(configure, separator, index):
+    pattern = _pattern(separator, index)
+    config = configure("data=folder", "data.path=DIR", f'data.id_pattern="{pattern}"')
+    assert config["data"]["id_pattern"] == pattern
+    name = separator.join(f"{i:02}x" for i in range(8)) + ".wav"
+    assert re.search(pattern, f"a{separator}b/{name}")[1] == f"{index:02}x"
