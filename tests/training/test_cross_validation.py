@@ -140,3 +140,11 @@ def test_the_table_has_a_line_a_fold_and_only_metrics_that_all_folds_have():
     lines = table_lines(summary)
     assert lines[0].split() == ["val/loss", "val/accuracy"]
     assert [line.split()[-1] for line in lines[1:]] == ["0.5000", "1.0000", "0.7500", "0.3536"]
+    for fold in folds:
+        fold["val/accuracy_interval"] = [0.0, 1.0]
+    pooled = summarize(folds)
+    assert pooled["pooled"]["val/accuracy"] == 0.75
+    low, high = pooled["pooled"]["val/accuracy_interval"]
+    assert low < 0.75 < high
+    assert table_lines(pooled)[-1].startswith("  all folds: val/accuracy 0.7500 (95% interval 0.")
+    assert table_lines(pooled)[-1].endswith("8 samples)")

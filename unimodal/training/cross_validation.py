@@ -10,9 +10,11 @@ import numpy as np
 import yaml
 from lightning.pytorch.utilities import rank_zero_only
 
+from unimodal.tasks.intervals import accuracy_interval
 from unimodal.training.build import Config
 from unimodal.training.config_differences import differences, shown
 from unimodal.training.console import say
+from unimodal.training.intervals import interval_names, metric_rows
 from unimodal.training.train import resumable, train
 
 MAY_DIFFER = (  # between a finished fold and the others: nothing that changes its metrics
@@ -130,10 +132,20 @@ def summarize(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "monitor": folds[0]["monitor"],
         "mean": {name: float(column.mean()) for name, column in values.items()},
         "deviation": {name: float(column.std(ddof=1)) for name, column in values.items()},
+        **_pooled(folds),
         "num_samples": sum(fold.get("val/num_samples", 0) for fold in folds),
         "seconds": round(sum(fold["seconds"] for fold in folds), 1),
         "folds": [dict(fold) for fold in folds],
     }
+
+
+def _pooled(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The accuracy over the samples of all folds and its interval; nothing where samples have no class."""
+    if not all("val/accuracy_interval" in fold for fold in folds):
+        return {}
+    num = sum(fold["val/num_samples"] for fold in folds)
+    right = sum(round(fold["val/accuracy"] * fold["val/num_samples"]) for fold in folds)
+    return {"pooled": {"val/accuracy": right / num, **interval_names(accuracy_interval(right, num), "val")}}
 
 
 def table_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -146,7 +158,8 @@ def table_lines(summary: Mapping[str, Any]) -> list[str]:
     for title, row in rows:
         cells = (f"  {row[name]:>{width}.4f}" for name, width in zip(names, widths, strict=True))
         lines.append(f"  {title:<9}" + "".join(cells))
-    return lines
+    pooled = metric_rows(summary.get("pooled", {}) | {"val/num_samples": summary["num_samples"]})
+    return [*lines, *(f"  all folds: {name} {row}" for name, row in pooled.items() if "interval" in row)]
 
 
 @rank_zero_only

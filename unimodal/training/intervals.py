@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from unimodal.tasks.intervals import Intervals
 from unimodal.tasks.learner import Learner
 
 SUFFIX = "_interval"
@@ -10,11 +11,15 @@ SUFFIX = "_interval"
 
 def interval_metrics(learner: Learner, split: str) -> dict[str, list[float]]:
     """Return the 95% intervals of the last validation, such as `val/accuracy_interval: [0.96, 0.99]`."""
-    return {
-        "/".join(filter(None, (split, source, f"{name}{SUFFIX}"))): interval
-        for source, task in learner.by_source.items()
-        for name, interval in task.intervals().items()
-    }
+    named: dict[str, list[float]] = {}
+    for source, task in learner.by_source.items():
+        named |= interval_names(task.intervals(), f"{split}/{source}".rstrip("/"))
+    return named
+
+
+def interval_names(intervals: Intervals, place: str) -> dict[str, list[float]]:
+    """Return intervals by their names in metrics.json, of a split or of a source in it."""
+    return {f"{place}/{name}{SUFFIX}": interval for name, interval in intervals.items()}
 
 
 def metric_rows(metrics: Mapping[str, Any], digits: str = ".4f") -> dict[str, str]:
