@@ -9,7 +9,8 @@ from unimodal.data.sources.base import shown
 from unimodal.model import Unimodal
 from unimodal.tasks.multi_label import MultiLabel
 from unimodal.tasks.objective import Objective
-from unimodal.tasks.pooled import PooledTask
+from unimodal.tasks.pooled import PooledTask, prefix_sizes
+from unimodal.tasks.regularisation import Regularisation
 from unimodal.tasks.single_label import SingleLabel
 
 
@@ -27,6 +28,10 @@ class Classification(PooledTask):
         causal: read the sample with causal attention, as a language model does.
         head_bias: of the linear layer; stock language models that classify have none.
         head_norm_eps: epsilon of the norm; AST's is the block's.
+        mixup: alpha of the Beta distribution by which two samples are blended in training; 0: off.
+        cutmix: likewise, for the share of the tokens that another sample replaces; 0: off.
+        token_dropout: share of the tokens that are left out in training.
+        head_dropout: probability of each channel of the pooled vector to be zero in training.
     """
 
     def __init__(
@@ -41,6 +46,10 @@ class Classification(PooledTask):
         causal: bool = False,
         head_bias: bool = True,
         head_norm_eps: float = 1e-5,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        token_dropout: float = 0.0,
+        head_dropout: float = 0.0,
     ):
         if len(class_names) < 2:
             raise ValueError(f"classification needs two classes or more; the data has {list(class_names)}.")
@@ -50,8 +59,17 @@ class Classification(PooledTask):
             if multilabel
             else SingleLabel(class_names, class_weights, label_smoothing)
         )
+        regularisation = Regularisation(mixup, cutmix, token_dropout, head_dropout, prefix_sizes(model))
         super().__init__(
-            model, objective, len(class_names), pooling, head_norm, causal, head_bias, head_norm_eps
+            model,
+            objective,
+            len(class_names),
+            pooling,
+            head_norm,
+            causal,
+            head_bias,
+            head_norm_eps,
+            regularisation,
         )
         self.class_names, self.multilabel = list(class_names), multilabel
 

@@ -15,7 +15,7 @@ from unimodal.data.examples import Examples
 from unimodal.data.seeded import Seeded
 from unimodal.model import Unimodal
 from unimodal.tasks.base import Output, Task
-from unimodal.tasks.masking import Masking, places, take
+from unimodal.tasks.masking import Masking, only, places, take
 from unimodal.types import Batch, TokenSequence
 
 
@@ -90,7 +90,7 @@ class MaskedModeling(Task):
         num_hidden = self.masking.num_hidden(num_own)  # of the longest row; in others some are not hidden
         seen = tokens.mask & ~F.pad(hidden, (num_all - num_own, 0))  # the prefix comes first
         rows = batch.get("rows")
-        encoded = self.model.backbone(_only(tokens, seen, num_all - num_hidden), rows=rows)
+        encoded = self.model.backbone(only(tokens, seen, num_all - num_hidden), rows=rows)
         decoded = self.decoder(self._filled_up(tokens, seen, encoded), rows=rows).embeds[:, -num_own:]
         at = places(hidden, num_hidden)
         logits = self.head(self.head_norm(take(decoded, at))).float()
@@ -111,14 +111,3 @@ class MaskedModeling(Task):
         entered = self.enter(encoded.embeds)
         back = take(entered, (seen.cumsum(1) - 1).clamp_min(0))
         return tokens.with_embeds(torch.where(seen[..., None], back, self.mask_token.to(back.dtype)))
-
-
-def _only(tokens: TokenSequence, seen: Tensor, num: int) -> TokenSequence:
-    """The tokens that are seen, at most `num` a row."""
-    at = places(seen, num)
-    return replace(
-        tokens,
-        embeds=take(tokens.embeds, at),
-        mask=seen.gather(1, at),
-        positions=take(tokens.positions, at),
-    )

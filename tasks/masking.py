@@ -1,10 +1,13 @@
 """Which tokens masked modelling hides: a pure function of a sample's seed and of where its tokens stand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+from unimodal.types import TokenSequence
 
 WORD = 0xFFFFFFFF  # all arithmetic is of 32 bits, held in int64
 Count = TypeVar("Count", int, Tensor)
@@ -82,6 +85,17 @@ def places(chosen: Tensor, num: int) -> Tensor:
 def take(values: Tensor, at: Tensor) -> Tensor:
     """The values at those places: [B or 1, N, D], [B, K] -> [B, K, D]."""
     return values.expand(len(at), -1, -1).gather(1, at[..., None].expand(-1, -1, values.shape[-1]))
+
+
+def only(tokens: TokenSequence, chosen: Tensor, num: int) -> TokenSequence:
+    """The chosen tokens of each row, bool [B, N], in their order, padded to `num` a row."""
+    at = places(chosen, num)
+    return replace(
+        tokens,
+        embeds=take(tokens.embeds, at),
+        mask=chosen.gather(1, at),
+        positions=take(tokens.positions, at),
+    )
 
 
 def _rank(scores: Tensor) -> Tensor:

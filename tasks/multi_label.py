@@ -42,13 +42,14 @@ class MultiLabel(Objective):
         self.last_scores, self.last_labels = torch.zeros(0, num_classes), torch.zeros(0, num_classes).bool()
         self.average_precision, self.tag_counts = MacroAveragePrecision(), TagCounts(num_classes)
 
-    def loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, logits: Tensor, labels: Tensor, share: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Each row counts once, whatever applies to it."""
         losses = F.binary_cross_entropy_with_logits(
             logits, labels.float(), pos_weight=self.weight, reduction="none"
         ).mean(1)
         rows = counted(labels)
-        return torch.where(rows, losses, 0.0).sum(), rows.sum()
+        losses, weights = (losses, rows) if share is None else (losses * share, rows * share)
+        return torch.where(rows, losses, 0.0).sum(), weights.sum()
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Logits and labels [B, C]; F1 is that of the guesses with a probability above 1/2."""

@@ -59,10 +59,20 @@ class Numeric(Objective):
         """The labels in units of the standard deviation."""
         return self._standard(labels)
 
-    def loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, logits: Tensor, labels: Tensor, share: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Of a row, the mean over its numbers."""
-        standard, rows = self._standard(labels).to(logits.dtype), counted(labels)
-        losses = self.entry_loss(logits, standard).mean(1)
+        return self._loss(logits, self._standard(labels), counted(labels))
+
+    def mixed_loss(
+        self, logits: Tensor, labels: Tensor, others: Tensor, share: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The target of a mixture is the mixture of the numbers; a row counts where both samples do."""
+        own, other = self._standard(labels), self._standard(others)
+        standard = own * share[:, None] + other * (1 - share)[:, None]
+        return self._loss(logits, standard, counted(labels) & counted(others))
+
+    def _loss(self, logits: Tensor, standard: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        losses = self.entry_loss(logits, standard.to(logits.dtype)).mean(1)
         return torch.where(rows, losses, 0.0).sum(), rows.sum()
 
     def update(self, logits: Tensor, labels: Tensor) -> None:

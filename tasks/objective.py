@@ -28,9 +28,33 @@ class Objective(nn.Module):
         """What logits are fitted to, of labels that count; the labels themselves where those are classes."""
         return labels
 
-    def loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The sum over counted rows, and how many they are or what they weigh: two scalars."""
+    def loss(self, logits: Tensor, labels: Tensor, share: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The sum over counted rows, and how many they are or what they weigh: two scalars.
+
+        Args:
+            logits: [B, C or K].
+            labels: of the rows.
+            share: float [B], how much of each row counts; None: all of it.
+        """
         raise NotImplementedError
+
+    def mixed_loss(
+        self, logits: Tensor, labels: Tensor, others: Tensor, share: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The loss of rows that are mixtures of two samples, and what they weigh.
+
+        Each of the two labels counts in proportion to its share of the row and, as ever, by the weight of its
+        class; with both, `label_smoothing` spreads the same part of each.
+
+        Args:
+            logits: [B, C or K].
+            labels: of the sample that has `share` of the row.
+            others: of the sample that has the rest.
+            share: float [B].
+        """
+        total, count = self.loss(logits, labels, share)
+        other_total, other_count = self.loss(logits, others, 1 - share)
+        return total + other_total, count + other_count
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Take one validation batch into account."""

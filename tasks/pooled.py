@@ -1,6 +1,6 @@
 """What the tasks share that say one thing of a whole sample, of any modality."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -9,11 +9,13 @@ from torch.utils.data import Dataset
 from torchmetrics import Metric
 
 from unimodal.data.examples import Examples, label_of
+from unimodal.data.seeded import Seeded
 from unimodal.model import Unimodal
 from unimodal.tasks.base import Output, Task
 from unimodal.tasks.intervals import Intervals
 from unimodal.tasks.objective import Objective, counted
-from unimodal.types import Batch
+from unimodal.tasks.regularisation import Regularisation, partners
+from unimodal.types import Batch, TokenSequence
 
 NUM_SHOWN = 8
 
@@ -30,6 +32,7 @@ class PooledTask(Task):
         causal: read the sample with causal attention, as a language model does.
         head_bias: of the linear layer; stock language models that classify have none.
         head_norm_eps: epsilon of that norm; AST's is the block's.
+        regularisation: of tokens and vectors in training; None: none.
     """
 
     takes_parts = True
@@ -45,8 +48,10 @@ class PooledTask(Task):
         causal: bool = False,
         head_bias: bool = True,
         head_norm_eps: float = 1e-5,
+        regularisation: Regularisation | None = None,
     ):
         super().__init__(model)
+        self.regularisation = regularisation or Regularisation()
         self.objective, self.pooling, self.causal = objective, pooling, causal
         self.monitor, self.mode = objective.monitor, objective.mode
         self.metric_modes = objective.metric_modes
@@ -64,15 +69,32 @@ class PooledTask(Task):
         augment: Callable | None = None,
         seed: int = 0,
     ) -> Dataset:
-        """Tensors of each sample with its label."""
-        return Examples(samples, preprocess, augment, seed, label_of)
+        """Tensors of each sample with its label, in training with a seed for regularisation too."""
+        examples = Examples(samples, preprocess, augment, seed, label_of)
+        return Seeded(examples, training, seed) if training else examples
 
     def forward(self, batch: Batch) -> Output:
-        """`labels` int [B] or float [B, C or K]; logits [B, C or K]."""
+        """`labels` int [B] or float [B, C or K]; logits [B, C or K]. Regularisation needs `seed` int [B]."""
+        if self.training and self.regularisation.active:
+            return self._regularised(batch)
         tokens = self.encode(batch)
         logits = self._logits(self.pooling(tokens))
-        total, count = self.objective.loss(logits, batch["labels"])
-        return Output(total / count.clamp_min(1e-12), count, logits, tokens)  # no row counts: 0 / 1e-12
+        return _output(*self.objective.loss(logits, batch["labels"]), logits, tokens)
+
+    def _regularised(self, batch: Batch) -> Output:
+        if "parts" in batch and (self.regularisation.mixes or self.regularisation.num_first):
+            raise ValueError(
+                "samples of several parts in any order cannot be mixed, and token dropout cannot spare the "
+                "prefix tokens of each part; set task.mixup=0 and task.cutmix=0, and task.token_dropout=0 "
+                "or num_prefix_tokens=0."
+            )
+        seeds, labels = batch["seed"], batch["labels"]
+        read, share = self.regularisation.tokens(self.model.embed(batch), seeds)
+        tokens = self.model.backbone(read, causal=self.causal, rows=batch.get("rows"))
+        logits = self._logits(self.regularisation.vectors(self.pooling(tokens), seeds))
+        if share is None:
+            return _output(*self.objective.loss(logits, labels), logits, tokens)
+        return _output(*self.objective.mixed_loss(logits, labels, partners(labels), share), logits, tokens)
 
     def vectors(self, batch: Batch) -> Tensor:
         """The pooled tokens, [B, D]."""
@@ -119,3 +141,13 @@ class PooledTask(Task):
     def _describe(self, logits: Tensor, labels: Tensor) -> list[str]:
         rows = counted(labels)
         return self.objective.describe(logits[rows][:NUM_SHOWN], labels[rows][:NUM_SHOWN])
+
+
+def _output(total: Tensor, count: Tensor, logits: Tensor, tokens: TokenSequence) -> Output:
+    return Output(total / count.clamp_min(1e-12), count, logits, tokens)  # no row counts: 0 / 1e-12
+
+
+def prefix_sizes(model: Unimodal) -> list[int]:
+    """The number of prefix tokens of each tokenizer."""
+    tokenizers: Iterable[Any] = model.tokenizers.values()
+    return [tokenizer.num_prefix_tokens for tokenizer in tokenizers]

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from unimodal.model import Unimodal
 from unimodal.tasks.numeric import Numeric
-from unimodal.tasks.pooled import PooledTask
+from unimodal.tasks.pooled import PooledTask, prefix_sizes
+from unimodal.tasks.regularisation import Regularisation
 from unimodal.types import Batch
 
 
@@ -24,6 +25,10 @@ class Regression(PooledTask):
         causal: read the sample with causal attention, as a language model does.
         head_bias: of the linear layer; stock language models that classify have none.
         head_norm_eps: epsilon of the norm; AST's is the block's.
+        mixup: alpha of the Beta distribution by which two samples are blended in training; 0: off.
+        cutmix: likewise, for the share of the tokens that another sample replaces; 0: off.
+        token_dropout: share of the tokens that are left out in training.
+        head_dropout: probability of each channel of the pooled vector to be zero in training.
     """
 
     def __init__(
@@ -38,10 +43,23 @@ class Regression(PooledTask):
         causal: bool = False,
         head_bias: bool = True,
         head_norm_eps: float = 1e-5,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        token_dropout: float = 0.0,
+        head_dropout: float = 0.0,
     ):
         objective = Numeric(target_names, target_mean, target_std, loss)
+        regularisation = Regularisation(mixup, cutmix, token_dropout, head_dropout, prefix_sizes(model))
         super().__init__(
-            model, objective, len(target_names), pooling, head_norm, causal, head_bias, head_norm_eps
+            model,
+            objective,
+            len(target_names),
+            pooling,
+            head_norm,
+            causal,
+            head_bias,
+            head_norm_eps,
+            regularisation,
         )
         self.target_names = list(target_names)
 

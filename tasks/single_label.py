@@ -51,13 +51,14 @@ class SingleLabel(Objective):
         self.last_pairs = torch.zeros(0, 1)  # of the last validation
         self.in_top = Mean() if len(class_names) > TOP else None
 
-    def loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, logits: Tensor, labels: Tensor, share: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the weighted sum over counted rows, and the sum of their weights."""
         smoothing = self.label_smoothing if self.training else 0.0
         losses = F.cross_entropy(
             logits, labels, ignore_index=IGNORED, label_smoothing=smoothing, reduction="none"
         )
         weights = self.weight[labels.clamp_min(0)] * counted(labels)
+        weights = weights if share is None else weights * share
         return (weights * losses).sum(), weights.sum()
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
