@@ -82,7 +82,7 @@ class PooledTask(Task):
         return _output(*self.objective.loss(logits, batch["labels"]), logits, tokens)
 
     def _regularised(self, batch: Batch) -> Output:
-        if "parts" in batch and (self.regularisation.mixes or self.regularisation.num_first):
+        if "parts" in batch and self.regularisation.needs_order:
             raise ValueError(
                 "samples of several parts in any order cannot be mixed, and token dropout cannot spare the "
                 "prefix tokens of each part; set task.mixup=0 and task.cutmix=0, and task.token_dropout=0 "

@@ -1,15 +1,15 @@
 """Regularisation between tokenizer and head, the same for every modality, in training only.
 
-| option          | in training                                             | source, arXiv                    |
-| --------------- | ------------------------------------------------------- | -------------------------------- |
-| `mixup`         | tokens and labels are blended with those of another     | 1710.09412; of embeddings:       |
-|                 | sample                                                  | 1806.05236, 1905.08941           |
-| `cutmix`        | a block of tokens comes from another sample             | 1905.04899                       |
-| `token_dropout` | some tokens are left out, which also saves their time   | PatchDropout, 2208.07220         |
-| `head_dropout`  | some channels of the pooled vector are zero             | 1207.0580                        |
+| option          | in training                                           | source, arXiv              |
+| --------------- | ----------------------------------------------------- | -------------------------- |
+| `mixup`         | tokens and labels are blended with another sample's   | 1710.09412; of embeddings  |
+|                 |                                                       | 1806.05236, 1905.08941     |
+| `cutmix`        | a block of tokens comes from another sample           | 1905.04899                 |
+| `token_dropout` | some tokens are left out, which also saves their time | PatchDropout, 2208.07220   |
+| `head_dropout`  | some channels of the pooled vector are zero           | 1207.0580                  |
 
 Every draw is a pure function of the sample's `seed`, and so of (seed, epoch, index). The other sample of a
-mixture is the one before it in the batch: which one this is does depend on the batch size and on the number of
+mixture is the one before it in the batch: which one this is depends on the batch size and on the number of
 processes.
 """
 
@@ -78,6 +78,7 @@ class Regularisation(nn.Module):
         self.num_first = num_prefix_tokens[0] if len(num_prefix_tokens) == 1 else 0
         self.masking = Masking([[0, 1, 2]], token_dropout) if token_dropout else None
         self.mixes = bool(mixup or cutmix)
+        self.needs_order = bool(self.mixes or (token_dropout and self.num_first))  # of parts: a fixed one
         self.active = bool(self.mixes or token_dropout or head_dropout)
         for name, alpha in {"mixup_shares": mixup, "cutmix_shares": cutmix}.items():
             self.register_buffer(name, _shares(alpha), persistent=False)
