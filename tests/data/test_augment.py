@@ -17,10 +17,14 @@ PIXELS = {
     "hflip": True,
     "brightness": 0.3,
     "contrast": 0.3,
+    "crop": 0.5,
+    "trivial": True,
+    "erase": 0.9,
 }
+TIMES = {"time_shift": 0.3, "speed": 0.3}
 CASES = [
     ("image", ImageAugment(), ImageAugment(**PIXELS)),
-    ("video", VideoAugment(), VideoAugment(**PIXELS)),
+    ("video", VideoAugment(), VideoAugment(**PIXELS, **TIMES)),
     ("audio", AudioAugment(), AudioAugment(gain_db=6, shift_ms=20, noise_db=-20)),
 ]
 
@@ -91,6 +95,103 @@ def test_all_frames_of_a_clip_get_the_same_draw():
     assert (frames == frames[:1]).all()
 
 
+def numbered(num=8):
+    """A clip whose frames are their number."""
+    return torch.arange(num, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 8, 8)
+
+
+def frames_of(augment, num=8, seeds=40):
+    clips = []
+    for seed in range(seeds):
+        torch.manual_seed(seed)
+        clips.append(augment({"video": numbered(num)})["video"][:, 0, 0, 0].int())
+    return torch.stack(clips)
+
+
+def test_a_shift_in_time_repeats_the_frame_at_the_edge():
+    frames, steps = frames_of(VideoAugment(time_shift=0.5)), set()
+    for clip in frames:
+        shift = int((clip - torch.arange(8)).abs().max()) * (1 if clip[-1] == 7 else -1)
+        assert torch.equal(clip, (torch.arange(8) + shift).clamp(0, 7).int())
+        steps.add(shift)
+    assert len(steps) >= 7 and max(map(abs, steps)) <= 4
+
+
+def test_another_speed_keeps_the_middle_and_the_order():
+    frames = frames_of(VideoAugment(speed=0.5), num=16)
+    assert (frames.diff(dim=1) >= 0).all()
+    assert ((frames[:, 8] == 8) & (frames[:, 7] == 7)).all()
+    ranges = frames[:, -1] - frames[:, 0]
+    assert 7 <= ranges.min() < 12  # slower: the middle half of the clip at most
+    repeated = (frames[:, 0] == 0) & (frames[:, 1] == 0)
+    assert repeated.any()  # faster: the edge is repeated
+
+
+@pytest.mark.parametrize("value", [{"time_shift": 1.0}, {"speed": -0.1}])
+def test_an_option_of_time_out_of_range_is_named(value):
+    with pytest.raises(ValueError, match=f"{next(iter(value))}="):
+        VideoAugment(**value)
+
+
+def test_a_crop_shows_at_least_the_share_that_it_keeps():
+    rows = torch.arange(64, dtype=torch.uint8)[None, :, None].expand(3, -1, 64)
+    areas = []
+    for seed in range(60):
+        torch.manual_seed(seed)
+        image = torch.stack((rows[0], rows[0].T, rows[0]))
+        changed = ImageAugment(crop=0.75)({"image": image})["image"].float()
+        assert changed.shape == (3, 64, 64)
+        height, width = (float(c.max() - c.min() + 1) / 64 for c in changed[:2])
+        areas.append(height * width)
+        assert 0.7 < height / width < 1.45
+    assert 0.2 < min(areas) < 0.4 < 0.8 < max(areas)
+
+
+def test_a_crop_of_an_oblong_image_keeps_its_sides_in_proportion():
+    torch.manual_seed(0)
+    image = torch.arange(200, dtype=torch.uint8)[None, None].expand(3, 20, -1)
+    for _ in range(20):
+        changed = ImageAugment(crop=0.5)({"image": image})["image"]
+        assert changed.shape == image.shape and int(changed.max()) - int(changed.min()) + 1 >= 100
+
+
+def test_an_erased_rectangle_has_the_mean_colour_and_all_frames_of_a_clip_share_it():
+    video = sample_of("video")["video"]
+    torch.manual_seed(0)
+    changed = VideoAugment(erase=1.0)({"video": video})["video"]
+    erased = (changed != video).any(0).any(0)
+    rows, columns = erased.any(1), erased.any(0)
+    assert 0 < erased.sum() <= 0.45 * erased.numel()
+    assert (changed[:, :, rows][..., columns].flatten(2).float().std(-1) < 1).all()
+    mean = video.float().mean((0, 2, 3))
+    assert (changed[:, :, rows][..., columns].float() - mean[:, None, None]).abs().max() <= 1
+
+
+def test_erasing_happens_as_often_as_its_probability():
+    image, torch_seed = sample_of("image"), torch.manual_seed(0)
+    del torch_seed
+    changed = [not torch.equal(ImageAugment(erase=0.3)(image)["image"], image["image"]) for _ in range(300)]
+    assert 60 <= sum(changed) <= 120
+
+
+def test_a_mask_is_cropped_with_its_image_and_keeps_its_classes_where_pixels_are_erased():
+    image = torch.zeros(3, 32, 32, dtype=torch.uint8)
+    image[:, 8:24, 8:24] = 200
+    sample = {"image": image, "mask": (image[0] > 0).to(torch.uint8)}
+    torch.manual_seed(1)
+    changed = ImageAugment(crop=0.6)(sample)
+    assert ((changed["image"][0] > 100) == (changed["mask"] == 1)).float().mean() > 0.97
+    assert not torch.equal(changed["mask"], sample["mask"])
+    erased = ImageAugment(erase=1.0)(sample)
+    assert torch.equal(erased["mask"], sample["mask"]) and not torch.equal(erased["image"], image)
+
+
+def test_trivial_augmentation_is_refused_beside_a_mask():
+    sample = sample_of("image") | {"mask": torch.zeros(16, 16, dtype=torch.uint8)}
+    with pytest.raises(ValueError, match=r"set augment\.trivial=false"):
+        ImageAugment(trivial=True)(sample)
+
+
 def test_a_shift_moves_sound_and_brings_in_silence():
     samples = torch.arange(1.0, 101.0) / 100
     torch.manual_seed(0)
@@ -110,7 +211,9 @@ def test_gain_stays_within_its_decibels():
     assert 0.17 < levels.max() < 0.2
 
 
-@pytest.mark.parametrize("knob", [{"rotate": -1}, {"translate": 2}, {"scale": 1.0}])
+@pytest.mark.parametrize(
+    "knob", [{"rotate": -1}, {"translate": 2}, {"scale": 1.0}, {"crop": 1.0}, {"erase": 1.1}]
+)
 def test_a_knob_out_of_range_is_named(knob):
     with pytest.raises(ValueError, match=f"{next(iter(knob))}="):
         ImageAugment(**knob)

@@ -31,6 +31,12 @@ class PixelAugment:
         brightness: factor between 1 - brightness and 1 + brightness.
         contrast: likewise, about the mean grey.
         saturation: likewise, from grey (0) to twice the colour (2).
+        crop: a part of at least 1 - crop of the area, enlarged to the whole (Szegedy et al. 2014, arXiv
+            1409.4842). Photographs usually take 0.5 to 0.9.
+        trivial: one random operation of random strength (Mueller and Hutter 2021, TrivialAugment wide, arXiv
+            2103.10158). Not where a mask belongs to the pixels.
+        erase: probability that a rectangle is filled with the mean colour (Zhong et al. 2017, arXiv
+            1708.04896); of a clip the same in all frames. A mask beside the pixels keeps its classes there.
     """
 
     rotate: float = 0.0
@@ -40,14 +46,17 @@ class PixelAugment:
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
+    crop: float = 0.0
+    trivial: bool = False
+    erase: float = 0.0
 
     key: ClassVar[str]
 
     def __post_init__(self) -> None:
         _check_range(0, 180, rotate=self.rotate)
         _check_range(0, 1, translate=self.translate, brightness=self.brightness, contrast=self.contrast)
-        _check_range(0, 1, saturation=self.saturation)
-        _check_range(0, 0.99, scale=self.scale)
+        _check_range(0, 1, saturation=self.saturation, erase=self.erase)
+        _check_range(0, 0.99, scale=self.scale, crop=self.crop)
 
     def __call__(self, sample: Sample, preprocess: Any = None) -> Sample:
         """A copy of `sample` with other pixels of the same shape and dtype.
@@ -58,15 +67,34 @@ class PixelAugment:
         """
         if not _reads(preprocess, self.key):
             return sample
-        changed = {self.key: _entry(sample, self.key)}
+        changed = {self.key: self._in_time(_entry(sample, self.key))}
         if "mask" in sample:
+            if self.trivial:
+                raise ValueError(
+                    "augment.trivial=true would move the image and not its mask; set augment.trivial=false."
+                )
             changed["mask"] = Mask(sample["mask"])  # moves with the pixels, keeps its values
-        for transform in self._transforms():
+        for transform in self._transforms(changed[self.key].shape):
             changed = transform(changed)  # one draw for all leading axes, so for all frames of a clip
+        if self.erase:  # of the pixels alone
+            pixels = changed[self.key]
+            mean = pixels.float().mean(dim=[axis for axis in range(pixels.ndim) if axis != pixels.ndim - 3])
+            changed[self.key] = v2.RandomErasing(self.erase, value=mean.tolist())(pixels)
         return sample | {key: value.as_subclass(Tensor) for key, value in changed.items()}
 
-    def _transforms(self) -> list[nn.Module]:
+    def _in_time(self, pixels: Tensor) -> Tensor:
+        """The frames of a clip at other times; an image as it is."""
+        return pixels
+
+    def _transforms(self, shape: tuple[int, ...]) -> list[nn.Module]:
         transforms: list[nn.Module] = []
+        if self.crop:
+            height, width = shape[-2:]
+            sides = (
+                3 / 4 * width / height,
+                4 / 3 * width / height,
+            )  # of the part, against those of the whole
+            transforms.append(v2.RandomResizedCrop((height, width), scale=(1 - self.crop, 1), ratio=sides))
         if self.rotate or self.translate or self.scale:
             transforms.append(
                 v2.RandomAffine(
@@ -79,21 +107,47 @@ class PixelAugment:
             )
         if self.hflip:
             transforms.append(v2.RandomHorizontalFlip())
+        if self.trivial:
+            transforms.append(v2.TrivialAugmentWide())
         if self.brightness or self.contrast or self.saturation:
             transforms.append(v2.ColorJitter(self.brightness, self.contrast, self.saturation))
         return transforms
 
 
 class ImageAugment(PixelAugment):
-    """Changes `image` uint8 [3, H, W]; the knobs are `PixelAugment`'s."""
+    """Changes `image` uint8 [3, H, W]; the options are `PixelAugment`'s."""
 
     key = "image"
 
 
+@dataclass(frozen=True)
 class VideoAugment(PixelAugment):
-    """Changes `video` uint8 [T, 3, H, W], all frames alike; the knobs are `PixelAugment`'s."""
+    """Changes `video` uint8 [T, 3, H, W], all frames alike; the options are `PixelAugment`'s and two of time.
+
+    The frames that the clip has are repeated or left out; none is decoded anew.
+
+    Attributes:
+        time_shift: earlier or later by at most this share of the clip; the frame at the edge is repeated.
+        speed: faster or slower about the middle, by a factor between 1 - speed and 1 + speed; where a faster
+            clip ends early, its last frame is repeated, and likewise at its start.
+    """
+
+    time_shift: float = 0.0
+    speed: float = 0.0
 
     key = "video"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_range(0, 0.9, time_shift=self.time_shift, speed=self.speed)
+
+    def _in_time(self, pixels: Tensor) -> Tensor:
+        if not (self.time_shift or self.speed):
+            return pixels
+        num = len(pixels)
+        shift, factor = _symmetric(self.time_shift) * num, 1 + _symmetric(self.speed)
+        times = (torch.arange(num) + 0.5 - num / 2) * factor + num / 2 + shift  # from the middle of frames
+        return pixels[times.floor().long().clamp(0, num - 1)]
 
 
 @dataclass(frozen=True)
