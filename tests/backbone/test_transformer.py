@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from unimodal.backbone.block import DropPath
 from unimodal.backbone.transformer import Transformer
 
 CALLS = [{}, {"causal": True}]
@@ -245,3 +246,46 @@ def test_bf16_autocast_stays_near_fp32(dialect, transformer, tokens, knobs):
 def test_prefix_without_causal_is_refused(modern, tokens):
     with pytest.raises(ValueError, match="causal=True"):
         Transformer(32, 1, 4, modern)(tokens(1, 4), prefix=torch.ones(1, 4, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("ratio", [-0.1, 1.0, float("nan")])
+def test_an_invalid_drop_path_is_named(modern, transformer, ratio):
+    with pytest.raises(ValueError, match=f"backbone.drop_path={ratio} is not a probability"):
+        transformer(modern, drop_path=ratio)
+
+
+@torch.no_grad()
+def test_drop_path_changes_nothing_in_evaluation_and_draws_nothing_at_zero(dialect, transformer, tokens):
+    x = tokens(2, 8, lengths=[8, 5])
+    plain, skipping = transformer(dialect), transformer(dialect, drop_path=0.5).eval()
+    assert plain.state_dict().keys() == skipping.state_dict().keys()
+    assert torch.equal(plain.eval()(x).embeds, skipping(x).embeds)
+    state = torch.get_rng_state()
+    plain.train()(x)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@torch.no_grad()
+def test_drop_path_leaves_a_branch_out_for_whole_samples_and_keeps_the_mean():
+    torch.manual_seed(0)
+    kept = DropPath(0.25).train()(torch.ones(4000, 3, 2))
+    assert (kept == kept[:, :1, :1]).all()
+    assert kept.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert kept.mean() == pytest.approx(1, abs=0.03)
+
+
+def test_drop_path_rises_with_depth(modern, transformer):
+    model = transformer(modern, drop_path=0.3)
+    ratios = [block.drop_path.ratio for block in model.blocks]
+    assert ratios == pytest.approx([0.3 * (i + 1) / len(ratios) for i in range(len(ratios))])
+
+
+def test_a_recomputed_block_skips_the_same_branches(modern, transformer, tokens):
+    x, gradients = tokens(4, 8), []
+    for checkpointing in (False, True):
+        model = transformer(modern, drop_path=0.5, checkpointing=checkpointing).train()
+        torch.manual_seed(0)
+        model(x).embeds.square().sum().backward()
+        gradients.append([p.grad for p in model.parameters()])
+    for plain, recomputed in zip(*gradients, strict=True):
+        close(recomputed, plain, atol=1e-6)

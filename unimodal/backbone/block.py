@@ -40,11 +40,36 @@ class Scale(nn.Module):
         return x * self.weight
 
 
+class DropPath(nn.Module):
+    """Stochastic depth: some samples skip a branch in training (Huang et al. 2016, arXiv 1603.09382).
+
+    Each row of the batch has a draw of its own from torch's generator; samples packed in one row share it.
+    """
+
+    def __init__(self, ratio: float):
+        super().__init__()
+        self.ratio = ratio
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, ...] -> [B, ...]; what is kept is scaled up, so that the mean stays."""
+        if not self.training:
+            return x
+        kept = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device) >= self.ratio
+        return x * kept / (1 - self.ratio)
+
+
 class Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)). Nothing else touches the stream x."""
 
     def __init__(
-        self, dim: int, num_heads: int, num_kv_heads: int, head_dim: int, mlp_dim: int, config: BlockConfig
+        self,
+        dim: int,
+        num_heads: int,
+        num_kv_heads: int,
+        head_dim: int,
+        mlp_dim: int,
+        config: BlockConfig,
+        drop_path: float = 0.0,
     ):
         super().__init__()
         self.attention_norm = make_norm(dim, config)
@@ -54,6 +79,7 @@ class Block(nn.Module):
         initial = config.layer_scale
         self.attention_scale = nn.Identity() if initial is None else Scale(dim, initial)
         self.mlp_scale = nn.Identity() if initial is None else Scale(dim, initial)
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(
         self,
@@ -66,5 +92,5 @@ class Block(nn.Module):
     ) -> Tensor:
         """[B, N, D] -> [B, N, D]; see `Attention.forward` for the rest."""
         attended = self.attention(self.attention_norm(x), rotation, mask, is_causal, cache, layer_idx)
-        x = x + self.attention_scale(attended)
-        return x + self.mlp_scale(self.mlp(self.mlp_norm(x)))
+        x = x + self.drop_path(self.attention_scale(attended))
+        return x + self.drop_path(self.mlp_scale(self.mlp(self.mlp_norm(x))))

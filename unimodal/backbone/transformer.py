@@ -39,6 +39,8 @@ class Transformer(nn.Module):
         input_norm: `before` is a norm before the first block (CLIP), `instead` one in place of the first
             block's attention norm (ModernBERT).
         checkpointing: recompute each block in the backward pass, for less memory.
+        drop_path: probability, in training, that a sample skips a branch of the last block; of the blocks
+            before it linearly less (`DropPath`).
     """
 
     def __init__(
@@ -55,12 +57,17 @@ class Transformer(nn.Module):
         final_norm: bool = True,
         checkpointing: bool = False,
         input_norm: Literal["before", "instead"] | None = None,
+        drop_path: float = 0.0,
     ):
         super().__init__()
         _check_at_least(
             1, dim=dim, depth=depth, num_heads=num_heads, num_kv_heads=num_kv_heads, head_dim=head_dim
         )
         _check_at_least(0, num_registers=num_registers, window=window)
+        if not 0 <= drop_path < 1:
+            raise ValueError(
+                f"backbone.drop_path={drop_path} is not a probability; set it to 0 (off) up to 0.99."
+            )
         if head_dim is None and dim % num_heads:
             raise ValueError(f"backbone.dim={dim} is not a multiple of backbone.num_heads={num_heads}.")
         config = block or BlockConfig()
@@ -70,7 +77,8 @@ class Transformer(nn.Module):
         self.layer_types = _checked_layer_types(layer_types, depth, window)
         sizes = (dim, num_heads, num_kv_heads or num_heads, self.head_dim, config.mlp_dim(dim))
         self.registers = nn.Parameter(torch.empty(num_registers, dim)) if num_registers else None
-        self.blocks = nn.ModuleList(Block(*sizes, config) for _ in range(depth))
+        skipped = [drop_path * (i + 1) / depth for i in range(depth)]
+        self.blocks = nn.ModuleList(Block(*sizes, config, skip) for skip in skipped)
         self.input_norm = _make_input_norm(dim, config, input_norm)
         if input_norm == "instead":
             cast(Block, self.blocks[0]).attention_norm = nn.Identity()

@@ -20,7 +20,7 @@ Spec = dict[str, Any]
 
 TRANSFORMER = "unimodal.backbone.transformer.Transformer"
 BLOCK = "unimodal.backbone.config.BlockConfig"
-AT_START_ONLY = ("checkpointing", "residual_init")  # mean nothing for trained weights
+AT_START_ONLY = ("checkpointing", "residual_init", "drop_path")  # mean nothing for trained weights
 NOT_SHAPE = ("_target_", "dim", "vocabulary", "mean", "std", "sample_rate")  # of a tokenizer
 
 NEUTRAL: Spec = {

@@ -29,7 +29,7 @@ def describe(trained: Trained) -> UnimodalConfig:
     for node in tokenizers.values():
         node.pop("vocabulary", None)  # tokenizer.json
         node.pop("vocab_size", None)  # the config's own
-    backbone = {**_complete(trained.backbone), "checkpointing": False}
+    backbone = {**_complete(trained.backbone), "checkpointing": False, "drop_path": 0.0}
     classes = _auto_classes(trained)
     return UnimodalConfig(
         backbone=backbone,

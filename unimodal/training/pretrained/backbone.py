@@ -13,7 +13,7 @@ from unimodal.training.finetune.base import BACKBONE
 from unimodal.training.pretrained.report import Report
 
 NO_WEIGHTS = ("layer_types", "window", "block.rope_theta", "block.eps")  # may change: said, no error
-AT_START_ONLY = ("checkpointing", "block.residual_init")  # mean nothing for trained weights
+AT_START_ONLY = ("checkpointing", "block.residual_init", "drop_path")  # mean nothing for trained weights
 
 
 def fit_backbone(task: Task, config: Config, report: Report) -> None:
