@@ -191,6 +191,38 @@ def test_every_modality_trains_with_every_block(configure, option, block):
     _loss_and_gradient(configure(*TINY, f"modality={option}", f"block={block}", "loader.batch_size=2"))
 
 
+EVERYTHING = {
+    "task": {"mixup": 0.4, "cutmix": 1.0, "token_dropout": 0.3, "head_dropout": 0.2},
+    "backbone": {"drop_path": 0.2},
+    "augment": {"crop": 0.5, "trivial": True, "erase": 0.5},
+}
+IN_TIME = {"time_shift": 0.2, "speed": 0.2}
+
+
+@pytest.mark.parametrize("group", ["task", "backbone", "augment"])
+def test_regularisation_is_off_unless_it_is_chosen(configure, group):
+    sections = [configure(f"modality={modality}")[group] for modality in ("image", "audio", "video")]
+    sections += [configure(f"backbone={one}")["backbone"] for one in _options("backbone")]
+    sections += [configure("task=regression")["task"]]
+    found = [(key, node[key]) for node in sections for key in EVERYTHING[group] | IN_TIME if key in node]
+    assert {key for key, _ in found} >= EVERYTHING[group].keys()
+    assert not any(value for _, value in found)
+
+
+@pytest.mark.parametrize("block", _options("block"))
+@pytest.mark.parametrize("modality", ["image", "audio", "video", "text"])
+def test_every_modality_trains_with_all_regularisation_and_augmentation(configure, modality, block):
+    options = EVERYTHING | {"augment": EVERYTHING["augment"] | (IN_TIME if modality == "video" else {})}
+    if modality in ("audio", "text"):
+        del options["augment"]
+    overrides = [f"{group}.{key}={value}" for group, keys in options.items() for key, value in keys.items()]
+    if modality == "text":
+        overrides += ["data=reference_passages", "task=classification", "tokenizer.max_len=32"]
+    _loss_and_gradient(
+        configure(*TINY, f"modality={modality}", f"block={block}", "loader.batch_size=4", *overrides)
+    )
+
+
 def _joint_gradient(config):
     source = build.make_source(config)
     complete = build.complete(config, source)

@@ -79,6 +79,14 @@ TASKS = {
         class_weights=[0.1, 3.0, 1.0],
         label_smoothing=0.1,
     ),
+    "dropped tokens": lambda: Classification(
+        model(audio=sound()),
+        ["a", "b", "c"],
+        MeanPooling(),
+        class_weights=[0.1, 3.0, 1.0],
+        token_dropout=0.4,
+        head_dropout=0.3,
+    ),
     "several classes": lambda: Classification(
         model(image=image()), ["a", "b", "c"], MeanPooling(), multilabel=True, class_weights=[0.1, 3.0, 1.0]
     ),
@@ -184,7 +192,9 @@ def test_micro_batches_have_the_gradient_of_one_batch(name):
         assert again["train/loss"] == pytest.approx(float(logged["train/loss"]), rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["language modeling", "sequence labeling", "ctc", "captioning"])
+@pytest.mark.parametrize(
+    "name", ["language modeling", "sequence labeling", "ctc", "captioning", "dropped tokens"]
+)
 def test_packed_micro_batches_have_the_gradient_of_one_padded_batch(name):
     task = make(name)
     every = examples(name, task)

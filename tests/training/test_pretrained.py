@@ -76,6 +76,12 @@ def test_a_backbone_of_another_size_is_refused_with_what_mends_it(trained, start
         start("backbone.num_kv_heads=1")
 
 
+def test_weights_of_a_run_fit_whatever_it_skipped_and_dropped(trained, start):
+    before = trained("backbone.drop_path=0.3", "task.token_dropout=0.2", "task.mixup=0.2")
+    task, _ = start("backbone.drop_path=0.1")
+    assert same(task, before)
+
+
 def test_another_dialect_is_refused_by_its_name(trained, start):
     trained("block=classic")
     with pytest.raises(ValueError, match=r"block\.norm=rms here, layer there.*add block=classic$"):

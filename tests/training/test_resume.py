@@ -35,9 +35,21 @@ def _content(run: Path) -> tuple[dict, list[str]]:
     return checkpoint, [",".join(row.split(",")[i] for i in keep) for row in table]
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_an_interrupted_run_ends_as_the_uninterrupted_one(small_run, tmp_path, monkeypatch, accumulate):
-    settings = (*LONG, f"trainer.accumulate_grad_batches={accumulate}")
+REGULARISED = (
+    "task.mixup=0.4",
+    "task.cutmix=1",
+    "task.token_dropout=0.3",
+    "task.head_dropout=0.2",
+    "backbone.drop_path=0.2",
+    "augment.crop=0.5",
+    "augment.trivial=true",
+    "augment.erase=0.3",
+)
+
+
+@pytest.mark.parametrize(("accumulate", "more"), [(1, ()), (2, ()), (1, REGULARISED)])
+def test_an_interrupted_run_ends_as_the_uninterrupted_one(small_run, tmp_path, monkeypatch, accumulate, more):
+    settings = (*LONG, f"trainer.accumulate_grad_batches={accumulate}", *more)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(small_run(*settings, f"output={whole}"), whole)
     steps = torch.load(whole / "checkpoints/last.ckpt", weights_only=True)["global_step"]

@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 
 from unimodal.data.vocabulary import byte_vocabulary
 from unimodal.hub import weights
+from unimodal.hub.native.spec import to_spec
+from unimodal.hub.portable.describe import describe
 from unimodal.hub.portable.write import write_portable
 from unimodal.hub.trained import Trained
 from unimodal.training.build import make_task
@@ -205,3 +207,16 @@ def test_the_config_of_a_folder_runs_no_code_by_itself(run, tmp_path):
 def test_registering_is_asked_for():
     code = "import unimodal.hub, sys; print('transformers' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+
+
+def test_an_exported_backbone_skips_nothing_when_it_learns_on(run):
+    trained = run("image_patch").trained
+    skipping = replace(trained, backbone={**trained.backbone, "drop_path": 0.3})
+    assert describe(skipping).backbone == describe(trained).backbone
+    assert describe(trained).backbone["drop_path"] == 0
+
+
+def test_stochastic_depth_is_no_part_of_a_shape(run):
+    trained = run("image_patch").trained
+    (tokenizer,) = trained.tokenizers.values()
+    assert to_spec({**trained.backbone, "drop_path": 0.3}, tokenizer) == to_spec(trained.backbone, tokenizer)
