@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from unimodal.data.datamodule import DataModule
 from unimodal.data.decoding.encoded import BadSample
 from unimodal.data.examples import Examples
+from unimodal.data.seeded import Seeded
 from unimodal.data.simple_features import FEATURES, FeatureRows
 from unimodal.data.sources.base import Source
 from unimodal.tasks.base import Task
@@ -146,14 +147,20 @@ def _is_simple(learner: Learner, data: Any) -> bool:
     known = data.preprocess.keys() <= FEATURES.keys() and _kind(data.source) is not None
     if not known or data.source.block or "val" not in data.source.split_names:
         return False
-    splits = data.dataset("train", True), data.dataset("val", False)
+    splits = _examples(data, "train"), _examples(data, "val")
     return all(isinstance(split, Examples) and len(split) > 0 for split in splits)
+
+
+def _examples(data: DataModule, split: str) -> Any:
+    """The examples of a split, in training without the seeds that are added to them."""
+    examples = data.dataset(split, split == "train")
+    return examples.dataset if isinstance(examples, Seeded) else examples
 
 
 def _read(data: DataModule, split: str) -> Rows:
     """The samples of a split, or as many as are enough, drawn once."""
     training, fields = split == "train", list(data.preprocess)
-    examples = cast(Examples, data.dataset(split, training))
+    examples = _examples(data, split)
     limits = [FEATURES[one].max_train if training else FEATURES[one].max_val for one in fields]
     drawn = _order(len(examples))[: min(limits) // len(fields)]  # each costs as much as so many
     rows = FeatureRows(examples, fields, drawn.sort().values.tolist())
