@@ -58,6 +58,7 @@ TABLE = {
             "unimodal.tasks.base",  # the config names tokenizers and tasks, the code does not
             "unimodal.tasks.learner",
             "unimodal.tasks.joint",
+            "unimodal.tasks.intervals",  # what tasks give, no task
             "unimodal.hub",
         ),
         None,  # any
