@@ -221,3 +221,12 @@ def num_counted(batch: Batch) -> int:
     if "labels" in batch:
         return int((batch["labels"] != IGNORED).reshape(len(batch["labels"]), -1).any(1).sum())
     return len(next(iter(batch.values())))
+
+
+def check_own_place(tokenizer: Any, task: str) -> None:
+    """Raise ValueError for a tokenizer whose tokens show the neighbours that `task` has to predict."""
+    if tokenizer.sees_neighbours:
+        raise ValueError(
+            f"{task} predicts tokens that {type(tokenizer).__name__} shows to their neighbours; choose "
+            "tokenizer=text_bpe, text_byte or text_character."
+        )

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from unimodal.data.examples import Examples
 from unimodal.model import Unimodal
-from unimodal.tasks.base import Output, Task
+from unimodal.tasks.base import Output, Task, check_own_place
 from unimodal.tasks.captions import CaptionPreprocess, prompts, without_text
 from unimodal.tasks.decoding import Decoding
 from unimodal.tasks.intervals import Intervals
@@ -216,6 +216,7 @@ def _check(model: Unimodal) -> None:
             "+tokenizer@beside.text=text_character."
         )
     text: Any = model.tokenizers["text"]
+    check_own_place(text, "captioning")
     if text.prefix is not None:
         raise ValueError("captioning starts a text with its end token; set num_prefix_tokens=0 of text.")
 

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from unimodal.data.windows import TokenWindows
 from unimodal.model import Unimodal
-from unimodal.tasks.base import Output, Task
+from unimodal.tasks.base import Output, Task, check_own_place
 from unimodal.tasks.generation import Sampler, generate
 from unimodal.tasks.sums import Sum
 from unimodal.types import IGNORED, Batch
@@ -53,6 +53,7 @@ class LanguageModeling(Task):
         if "text" not in model.tokenizers:
             raise ValueError("language modeling needs a text tokenizer; choose modality=text.")
         text: Any = model.tokenizers["text"]
+        check_own_place(text, "language modeling")
         if text.prefix is not None:
             raise ValueError("language modeling predicts text alone; set tokenizer.num_prefix_tokens=0.")
         self.head = nn.Linear(model.backbone.dim, text.vocab_size, bias=False)

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from unimodal.data.seeded import Seeded
 from unimodal.data.windows import TokenWindows
 from unimodal.model import Unimodal
-from unimodal.tasks.base import Output, Task
+from unimodal.tasks.base import Output, Task, check_own_place
 from unimodal.tasks.masking import WORD, Masking, noise, places, take
 from unimodal.tasks.sums import Mean, decided
 from unimodal.types import IGNORED, Batch, TokenSequence
@@ -41,6 +41,7 @@ class MaskedText(Task):
         if list(model.tokenizers) != ["text"]:
             raise ValueError(f"masked text reads text alone, not {', '.join(model.tokenizers)}.")
         text: Any = model.tokenizers["text"]
+        check_own_place(text, "masked text")
         self.masking = masking
         self.mask_token = nn.Parameter(0.02 * torch.randn(model.backbone.dim))
         self.head = nn.Linear(model.backbone.dim, text.vocab_size, bias=False)

@@ -18,6 +18,19 @@ class MeanPooling(nn.Module):
         return (tokens.embeds * weight).sum(1) / weight.sum(1).clamp_min(1)
 
 
+class MeanMaxPooling(nn.Module):
+    """The mean of the real tokens beside the maximum of each channel: what all have, and what any one has."""
+
+    num_vectors = 2
+
+    def forward(self, tokens: TokenSequence) -> Tensor:
+        """[B, N, D] -> [B, 2 * D]."""
+        real = tokens.mask.unsqueeze(-1)
+        greatest = tokens.embeds.where(real, -torch.inf).amax(1)
+        greatest = greatest.where(tokens.mask.any(1, keepdim=True), 0)
+        return torch.cat((MeanPooling()(tokens), greatest), -1)
+
+
 class AdaptivePooling(nn.Module):
     """The means of the real tokens in each cell of a coarse grid, side by side; 0 where a cell has no token.
 

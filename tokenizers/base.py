@@ -24,6 +24,7 @@ class Tokenizer(nn.Module):
         num_positions: of the learned absolute positions, 0 for none; prefix tokens then have some too.
 
     Attributes:
+        sees_neighbours: a token depends on what stands beside it, which tasks that write text cannot allow.
         input_key: the key of the batch that it reads; the batch must also hold `KEY_mask` where KEY is
             padded.
         preprocess: a frozen dataclass of plain values that runs in the data workers; its `field` names the
@@ -31,6 +32,7 @@ class Tokenizer(nn.Module):
     """
 
     input_key: ClassVar[str]
+    sees_neighbours: ClassVar[bool] = False
 
     def __init__(self, dim: int, num_prefix_tokens: int = 0, num_positions: int = 0):
         super().__init__()

@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from unimodal.tasks.pooling import AdaptivePooling, AttentionPooling, FirstPooling, LastPooling, MeanPooling
+from unimodal.tasks.pooling import (
+    AdaptivePooling,
+    AttentionPooling,
+    FirstPooling,
+    LastPooling,
+    MeanMaxPooling,
+    MeanPooling,
+)
 from unimodal.types import TokenSequence
 
 POOLINGS = {
@@ -10,6 +17,7 @@ POOLINGS = {
     "first two": lambda: FirstPooling(2),
     "last": LastPooling,
     "attention": lambda: AttentionPooling(32),
+    "mean and maximum": MeanMaxPooling,
     "adaptive": lambda: AdaptivePooling([2, 1, 1]),
 }
 
@@ -124,3 +132,8 @@ def test_a_cell_without_a_token_is_zero():
 def test_a_grid_that_is_no_grid_is_refused(size):
     with pytest.raises(ValueError, match="output_size"):
         AdaptivePooling(size)
+
+
+def test_the_maximum_is_that_of_the_real_tokens():
+    tokens = sequence((6, 3), fill=1e3)
+    assert torch.equal(MeanMaxPooling()(tokens)[1, 32:], tokens.embeds[1, :3].amax(0))

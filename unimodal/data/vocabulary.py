@@ -59,14 +59,22 @@ def byte_vocabulary(source: Source) -> Vocabulary:
     return _finish(_byte_level(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[])))
 
 
-def bpe_vocabulary(source: Source, vocab_size: int = 1024) -> Vocabulary:
-    """Byte-level byte-pair encoding trained on the data (Sennrich et al. 2015, arXiv 1508.07909)."""
+def bpe_vocabulary(source: Source, vocab_size: int = 1024, lower_case: bool = False) -> Vocabulary:
+    """Byte-level byte-pair encoding trained on the data (Sennrich et al. 2015, arXiv 1508.07909).
+
+    Args:
+        source: whose training texts.
+        vocab_size: ids at most; merging stops earlier where each word has one.
+        lower_case: read all text in lower case; for classifiers, as what is decoded is in lower case too.
+    """
     if vocab_size < 257:
         raise ValueError(
             f"tokenizer.vocabulary.vocab_size={vocab_size} must be at least 257: "
             "256 bytes and the end of text."
         )
     tokenizer = _byte_level(models.BPE())
+    if lower_case:
+        tokenizer.normalizer = normalizers.Lowercase()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - 1, initial_alphabet=sorted(alphabet), show_progress=False

@@ -10,12 +10,20 @@ from torch.nn import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
 
 from unimodal.backbone.config import BlockConfig
 from unimodal.backbone.transformer import Transformer
-from unimodal.tasks.pooling import AdaptivePooling, AttentionPooling, FirstPooling, LastPooling, MeanPooling
+from unimodal.tasks.pooling import (
+    AdaptivePooling,
+    AttentionPooling,
+    FirstPooling,
+    LastPooling,
+    MeanMaxPooling,
+    MeanPooling,
+)
 from unimodal.tokenizers.audio import AudioFrameTokenizer, AudioPatchTokenizer
 from unimodal.tokenizers.audio_spectrogram import AudioSpectrogramTokenizer
 from unimodal.tokenizers.audio_whisper import AudioWhisperTokenizer
 from unimodal.tokenizers.image import ImageConvTokenizer, ImagePatchTokenizer
 from unimodal.tokenizers.text import TextTokenizer
+from unimodal.tokenizers.text_conv import TextConvTokenizer
 from unimodal.tokenizers.video import VideoConvTokenizer, VideoTubeletTokenizer
 
 PARTS: dict[str, Callable[..., Any]] = {
@@ -29,6 +37,7 @@ PARTS: dict[str, Callable[..., Any]] = {
     "unimodal.tasks.pooling.AttentionPooling": AttentionPooling,
     "unimodal.tasks.pooling.FirstPooling": FirstPooling,
     "unimodal.tasks.pooling.LastPooling": LastPooling,
+    "unimodal.tasks.pooling.MeanMaxPooling": MeanMaxPooling,
     "unimodal.tasks.pooling.MeanPooling": MeanPooling,
     "unimodal.tokenizers.audio.AudioFrameTokenizer": AudioFrameTokenizer,
     "unimodal.tokenizers.audio.AudioPatchTokenizer": AudioPatchTokenizer,
@@ -37,6 +46,7 @@ PARTS: dict[str, Callable[..., Any]] = {
     "unimodal.tokenizers.image.ImageConvTokenizer": ImageConvTokenizer,
     "unimodal.tokenizers.image.ImagePatchTokenizer": ImagePatchTokenizer,
     "unimodal.tokenizers.text.TextTokenizer": TextTokenizer,
+    "unimodal.tokenizers.text_conv.TextConvTokenizer": TextConvTokenizer,
     "unimodal.tokenizers.video.VideoConvTokenizer": VideoConvTokenizer,
     "unimodal.tokenizers.video.VideoTubeletTokenizer": VideoTubeletTokenizer,
 }
