@@ -230,10 +230,11 @@ def make_datamodule(config: Config, source: Source, task: Task, eval_split: str 
 
 
 def make_trainer(config: Config, output: Path, **known: Any) -> L.Trainer:
-    """Lightning's Trainer: our loaders shard themselves, `precision=auto` is settled."""
+    """Lightning's Trainer: our loaders shard themselves, what is `auto` is settled."""
     node = dict(config["trainer"])
     if node["precision"] == "auto":
         node["precision"] = best_precision(node["accelerator"])
+    node["check_val_every_n_epoch"] = _validation_interval(node.get("check_val_every_n_epoch", "auto"))
     if node["precision"] in HALF:
         if node.get("plugins"):
             raise ValueError(
@@ -262,6 +263,18 @@ def make_trainer(config: Config, output: Path, **known: Any) -> L.Trainer:
             f"trainer.accelerator={node['accelerator']} with trainer.devices={node['devices']} does not work "
             f"here: {error} Choose trainer=auto or trainer=cpu, or change these keys."
         ) from error
+
+
+def _validation_interval(value: Any) -> int | None:
+    """Return a number of epochs, or None where `trainer.val_check_interval` counts across epochs."""
+    if value == "auto":
+        return 1
+    if value is not None and (not isinstance(value, int) or value < 1):
+        raise ValueError(
+            f"trainer.check_val_every_n_epoch={value} is not a number of epochs; set it to 1 or "
+            "more, or to auto."
+        )
+    return value
 
 
 def _strategy(node: Config, parts_rest: bool) -> Any:

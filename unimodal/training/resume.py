@@ -38,6 +38,7 @@ FREE = (
     "command",
     "compile",
     "baseline",
+    "min_steps",
     "resume_allow",
     "debug",
     "block",  # what it decides stands in backbone and tokenizer

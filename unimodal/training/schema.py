@@ -31,6 +31,7 @@ class TrainConfig:
     output: str = MISSING
     compile: bool = False
     baseline: bool = True
+    min_steps: int = 0
     debug: str | None = None
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     task: Any = None
@@ -138,7 +139,7 @@ class ExportConfig:
 
 @dataclass
 class TrainerConfig:
-    """Arguments of lightning.Trainer; `precision=auto` takes bf16 where the hardware gains by it."""
+    """Arguments of lightning.Trainer; `auto` is ours, for what follows from hardware or length."""
 
     _target_: str = "lightning.Trainer"
     accelerator: str = "auto"
@@ -155,7 +156,7 @@ class TrainerConfig:
     limit_val_batches: Any = None
     overfit_batches: Any = 0.0
     val_check_interval: Any = None
-    check_val_every_n_epoch: int | None = 1
+    check_val_every_n_epoch: Any = "auto"
     num_sanity_val_steps: int | None = None
     log_every_n_steps: int = 50
     accumulate_grad_batches: int = 1

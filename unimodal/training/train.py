@@ -20,12 +20,13 @@ from unimodal.training.callbacks.checkpointing import FinalWeights
 from unimodal.training.callbacks.cut_inputs import CutInputs
 from unimodal.training.callbacks.progress import ProgressBar, ProgressLines
 from unimodal.training.console import is_terminal, say, table
-from unimodal.training.final_metrics import Data, final_metrics, monitored
+from unimodal.training.final_metrics import final_metrics, monitored
 from unimodal.training.finetune.base import FineTuning
 from unimodal.training.intervals import metric_rows
+from unimodal.training.length import lengthen, steps_of
 from unimodal.training.metrics_csv import MetricsCSV
 from unimodal.training.monitors import make_callbacks
-from unimodal.training.optimization import Optimization, Pace, count_steps
+from unimodal.training.optimization import Optimization, Pace
 from unimodal.training.pretrained.start import make_start
 from unimodal.training.resume import go_on
 from unimodal.training.unused import hold
@@ -55,8 +56,10 @@ def train(config: build.Config, output: Path, config_dirs: Iterable[Path] = ()) 
     datamodule = build.make_datamodules(complete, source, task)
     trainer = _make_trainer(complete, task, output)
     datamodule.trainer = trainer
+    num_batches = len(datamodule.train_dataloader())
+    lengthen(complete, num_batches, trainer)
     depth = len(task.backbones[0].blocks)
-    task.optimization = _make_optimization(complete, datamodule, trainer, finetuning, depth)
+    task.optimization = _make_optimization(complete, num_batches, trainer, finetuning, depth)
     go_on(last, complete, task, datamodule, trainer)
     hold(task, complete, datamodule, trainer.world_size)
     if config["compile"]:
@@ -132,13 +135,10 @@ def _make_trainer(config: build.Config, task: Learner, output: Path) -> L.Traine
 
 
 def _make_optimization(
-    config: build.Config, datamodule: Data, trainer: L.Trainer, finetuning: FineTuning, depth: int
+    config: build.Config, num_batches: int, trainer: L.Trainer, finetuning: FineTuning, depth: int
 ) -> Optimization:
-    node, batches = config["trainer"], len(datamodule.train_dataloader())
-    limit = node["overfit_batches"] or node["limit_train_batches"]
-    accumulate = node["accumulate_grad_batches"]
-    num_steps = count_steps(batches, accumulate, trainer.max_epochs, trainer.max_steps, limit)
-    waiting = count_steps(batches, accumulate, finetuning.frozen_epochs, -1, limit)
+    num_steps = steps_of(config["trainer"], num_batches, trainer.max_epochs, trainer.max_steps)
+    waiting = steps_of(config["trainer"], num_batches, finetuning.frozen_epochs)
     if finetuning.frozen_epochs and waiting >= num_steps:
         raise ValueError(
             f"finetune.frozen_epochs={finetuning.frozen_epochs} is {waiting} steps of {num_steps}: "
