@@ -8,11 +8,11 @@ NAME is an ablation of tools/ablations.yaml, or a new one with its variants on t
         --variant "mean: task/pooling=mean" --variant "adaptive: task/pooling=adaptive"
 
 Each variant and seed is one `unimodal train` in a process of its own: seed 0 of all variants, then seed 1, so
-that a machine that slows down slows all of them. Finished runs are not repeated, an interrupted one starts anew.
-A run that fails ends the command, and the same command goes on from there.
+that a machine that slows down slows all of them. Finished runs are not repeated, an interrupted one starts
+anew. A run that fails ends the command, and the same command goes on from there.
 
-    --base, --variant  "NAME: OVERRIDES", repeatable; a single base needs no name; the first variant is the one
-                       that the others are compared with
+    --base, --variant  "NAME: OVERRIDES", repeatable; a single base needs no name; the first variant is what
+                       the others are compared with
     --metric           "BASE: METRIC" or METRIC, by default the one that chooses the best checkpoint
     --mode             min or max, which of two values is better, where the metric is not a known one
     --set              overrides of all runs

@@ -1,0 +1,6 @@
+"""Tools are scripts, which import what lies beside them."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
