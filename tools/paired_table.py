@@ -68,7 +68,7 @@ def table(variants: Sequence[Variant], metric: str, mode: str, seeds: Sequence[i
     first = variants[0]
     baselines = [_baseline(one, metric) for one in variants]
     head = ["variant", "overrides", *(f"seed {seed}" for seed in seeds), "mean", "deviation"]
-    head += [f"difference to {first.name}", "seeds won, tied, lost", "parameters", "time"]
+    head += [f"difference to {first.name}", "seeds won, tied, lost", "parameters without heads", "time"]
     head += ["baseline"] * any(baselines)
     rows = [
         [*_cells(one, first, metric, mode), *([baseline] if any(baselines) else [])]
@@ -106,11 +106,11 @@ def compared(metric: str, mode: str, differences: Sequence[float]) -> str:
     num, mean = len(differences), statistics.fmean(differences)
     if not math.isfinite(mean):
         return "not finite"
-    size = f"{'-' if mean < 0 else '+'}{_size(metric, abs(mean))}"
+    sign = "-" if mean < 0 else "+"
     if num == 1:
-        return f"{size}; one seed, no difference shown"
+        return f"{sign}{_size(metric, mean)}; one seed, no difference shown"
     error = statistics.stdev(differences) / math.sqrt(num)
-    size = f"{size} \u00b1 {_size(metric, error)}"
+    size = f"{sign}{_size(metric, mean, error)}"
     if abs(mean) <= max(TINY, ERRORS * error):
         return f"{size}; no difference shown"
     verdict = "better" if (mean > 0) == (mode == "max") else "worse"
@@ -124,8 +124,11 @@ def shown(metric: str, value: float) -> str:
     return f"{value:.4g}" if _last(metric) in NUMBERS else f"{value:.2%}"
 
 
-def _size(metric: str, value: float) -> str:
-    return f"{value:.2g}" if _last(metric) in NUMBERS else f"{100 * value:.2f} points"
+def _size(metric: str, *values: float) -> str:
+    """A difference without its sign, or a difference and its error."""
+    if _last(metric) in NUMBERS:
+        return " \u00b1 ".join(f"{abs(value):.2g}" for value in values)
+    return " \u00b1 ".join(f"{100 * abs(value):.2f}" for value in values) + " points"
 
 
 def _baseline(one: Variant, metric: str) -> str:

@@ -117,7 +117,7 @@ def test_the_section_is_written_once_and_what_is_around_it_stays(call, started, 
     assert "| seed 2 |" in call(*VARIANTS, "--seeds=0,1,2", "--print") and docs.read_text() == before
     call(*VARIANTS, "--seeds=0,1,2")
     after = docs.read_text()
-    assert after.startswith("# Quality\n\n<!-- ablation: pools -->\n## pools\n")
+    assert after.startswith("# Quality\n\n<!-- ablation: pools -->\n\n## pools\n")
     assert after.endswith("<!-- end -->\n\nA later paragraph.\n")
     assert before.count("<!-- ablation") == after.count("<!-- ablation") == 1
     assert "| seed 2 |" in after and "| seed 2 |" not in before
