@@ -12,9 +12,9 @@ from unimodal.types import Batch, TokenSequence
 class TextConvTokenizer(TextTokenizer):
     """An embedding of token ids and a convolution over neighbouring tokens (Kim 2014, arXiv 1408.5882).
 
-    Each token becomes x + ReLU(convolution(x)). Embeddings start small, so a word that the training texts hardly
-    have adds almost nothing until it is learned. Both help where there are only a few thousand texts. It is
-    for tasks that read whole texts; a language model cannot use it, because a token sees the next ones.
+    Each token becomes x + ReLU(convolution(x)). Embeddings start small, so a word that the training texts
+    hardly have adds almost nothing until it is learned. Both help where there are only a few thousand texts.
+    It is for tasks that read whole texts; a language model cannot use it, as a token sees the next ones.
 
     Args:
         dim: the shared width.

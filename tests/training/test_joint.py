@@ -176,7 +176,8 @@ def test_with_a_frozen_backbone_the_old_heads_say_the_same_after_training(small_
 def test_a_single_run_goes_on_from_a_joint_one_and_the_other_way_round(small_run, tmp_path):
     joint, single = tmp_path / "joint", tmp_path / "single"
     train(small_run(*SMALL, f"output={joint}"), joint)
-    alone = ("modality=audio", "task/pooling=mean", "data.train_size=160", "data.val_size=32", "loader.batch_size=16")
+    small = ("data.train_size=160", "data.val_size=32", "loader.batch_size=16")
+    alone = ("modality=audio", "task/pooling=mean", *small)
     _, _, task = started(small_run(*alone, f"pretrained={joint}"))
     batch = joint_batch(small_run(*SMALL), "tones")
     old = build.restore(*checkpoints.load(joint))

@@ -155,6 +155,16 @@ def test_any_other_change_is_refused_with_both_values(resume, interrupted, chang
     assert (interrupted / "config.yaml").read_text() == before
 
 
+def test_a_run_of_a_version_without_a_key_goes_on_where_the_key_is_off(resume, interrupted):
+    path = interrupted / "checkpoints/last.ckpt"
+    state = torch.load(path, weights_only=True)
+    del state["unimodal"]["config"]["task"]["mixup"], state["unimodal"]["config"]["min_steps"]
+    torch.save(state, path)
+    with pytest.raises(ValueError, match=r"task\.mixup=0\.5"):
+        resume("task.mixup=0.5")
+    resume()
+
+
 def test_resume_allow_accepts_a_change(resume, interrupted):
     resume("tokenizer.mean=-5.0", "augment=none", "resume_allow=[tokenizer.mean,augment]")
     saved = torch.load(interrupted / "checkpoints/last.ckpt", weights_only=True)

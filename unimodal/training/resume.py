@@ -22,7 +22,7 @@ from unimodal.data.loader import batches_done
 from unimodal.tasks.learner import Learner
 from unimodal.training import checkpoints
 from unimodal.training.callbacks.checkpointing import BestCheckpoint
-from unimodal.training.config_differences import differences, shown
+from unimodal.training.config_differences import MISSING, differences, shown
 from unimodal.training.console import say
 from unimodal.training.optimization import Optimization
 
@@ -111,7 +111,7 @@ def _check_config(
     """Raise ValueError for what may not change; return lines on what changed, and keys of `resume_allow`."""
     saved, allow = state["unimodal"]["config"], complete.get("resume_allow") or []
     causes_first = sorted(differences(saved, complete), key=lambda found: not _within(found[0], CAUSES))
-    changed = {key: values for key, *values in causes_first}
+    changed = {key: values for key, *values in causes_first if not _is_new_and_off(*values)}
     bound = {key: values for key, values in changed.items() if not _is_free(key, _has_units(state))}
     refused = {key: values for key, values in bound.items() if not _within(key, allow)}
     if refused:
@@ -124,6 +124,11 @@ def _check_config(
         if not _within(key, QUIET) and str(old).replace(str(saved["output"]), complete["output"]) != new
     ]
     return lines, list(bound)
+
+
+def _is_new_and_off(old: Any, new: Any) -> bool:
+    """Whether the key is one that the version of the interrupted run did not have, and is not used."""
+    return old is MISSING and not new
 
 
 def _constants(task: Learner) -> dict[str, Tensor]:
