@@ -6,10 +6,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Hashable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from threading import Event
 from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -95,25 +96,34 @@ class Run:
 def make_all(runs: Mapping[Key, Run], jobs: int) -> dict[Key, dict[str, Any]]:
     """Return the metrics of all runs, made in their order; after one that fails, no other one is started."""
     found: dict[Key, dict[str, Any]] = {}
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = {key: pool.submit(run.make) for key, run in runs.items()}
+    stopped = Event()
+
+    def make(run: Run) -> dict[str, Any]:
+        if stopped.is_set():
+            raise CancelledError
         try:
-            for key, future in futures.items():
+            return run.make()
+        except BaseException:
+            stopped.set()  # here: this thread takes the next run before the main one hears of it
+            raise
+
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = {key: pool.submit(make, run) for key, run in runs.items()}
+        try:
+            for key, future in futures.items():  # a run is cancelled after one before it has failed
                 found[key] = future.result()
                 sys.stdout.write(f"{runs[key].folder.name}: {found[key]['seconds']:.0f} s\n")
                 sys.stdout.flush()
-        except BaseException:  # Ctrl-C too, which reaches the runs as well
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        finally:
+            stopped.set()  # Ctrl-C, which reaches the runs as well
     return found
 
 
 def commit() -> str:
     """The commit of this checkout, and whether its code was changed since."""
     try:
-        return _git("rev-parse", "--short=9", "HEAD") + " with changes" * bool(
-            _git("status", "--porcelain", *CODE)
-        )
+        changed = bool(_git("status", "--porcelain", *CODE))
+        return _git("rev-parse", "--short=9", "HEAD") + " with changes" * changed
     except (OSError, subprocess.CalledProcessError):  # no git, or no clone
         return "an unknown commit"
 

@@ -60,7 +60,7 @@ def direction(metric: str) -> str:
     name = _last(metric)
     if name in LOWER or name in HIGHER:
         return "min" if name in LOWER else "max"
-    raise ValueError(f"It is not known which values of {metric} are better; set mode (--mode) to min or max.")
+    raise ValueError(f"{metric} is not a known metric; set mode (--mode) to min or max, whichever is better.")
 
 
 def table(variants: Sequence[Variant], metric: str, mode: str, seeds: Sequence[int]) -> list[str]:

@@ -144,7 +144,7 @@ def test_a_metric_that_the_runs_lack_is_named_beside_those_they_have(call, start
         ((*VARIANTS, "--metric", "test/accuracy"), "set val/"),
         ((*VARIANTS, "--metric", "text: val/loss"), "none of the bases"),
         ((*VARIANTS, "--base", "data.path={data}"), "set the folder with --data DIR"),
-        ((), r"pools is none of pooling, .* add --variant"),
+        ((), "pools is none of example, pooling, .* add --variant"),
     ],
 )
 def test_a_mistake_is_named_before_anything_runs(call, started, typed, message):

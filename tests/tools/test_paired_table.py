@@ -93,7 +93,7 @@ def test_the_direction_is_that_of_each_task_of_the_repository():
 
 
 def test_an_unknown_metric_asks_for_its_direction():
-    with pytest.raises(ValueError, match=r"val/price is better; set mode \(--mode\)"):
+    with pytest.raises(ValueError, match=r"val/price is not a known metric; set mode \(--mode\)"):
         direction("val/price")
 
 
