@@ -265,7 +265,7 @@ def test_early_stopping_on_the_loss_stops_when_it_rises(small_run):
     config = small_run("callbacks=early_stopping", "callbacks.early_stopping.monitor=val/loss")
     task = build.make_learner(build.complete(config, build.make_source(config)))
     callbacks = make_callbacks(config, task)
-    [stopping] = [one for one in callbacks if type(one).__name__ == "EarlyStopping"]
+    [stopping] = [one for one in callbacks if type(one).__name__ == "SmoothedEarlyStopping"]
     assert stopping.mode == "min"
 
 

@@ -115,17 +115,17 @@ class Stop(L.Callback):
 
 def test_an_interrupted_lengthened_run_ends_as_the_uninterrupted_one(small_run, tmp_path, monkeypatch):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    settings = (*SMALL_SET, "min_steps=130", "backbone.depth=1")  # 44 epochs, validated every second
+    settings = (*SMALL_SET, "loader.batch_size=48", "min_steps=41")  # epochs, validated every second
     train(small_run(*settings, f"output={whole}"), whole)
     config = small_run(*settings, f"output={broken}")
-    config["callbacks"]["stop"] = {"_target_": "length_stop.Stop", "step": 50}
+    config["callbacks"]["stop"] = {"_target_": "length_stop.Stop", "step": 20}
     config["callbacks"]["last"]["every_n_train_steps"] = 7
     monkeypatch.setitem(sys.modules, "length_stop", SimpleNamespace(Stop=Stop))
     with pytest.raises(RuntimeError, match="stopped"):
         train(config, broken)
     train(small_run(*settings, f"output={broken}"), broken)
     one, two = (torch.load(run / "checkpoints/last.ckpt", weights_only=True) for run in (whole, broken))
-    assert one["global_step"] == two["global_step"] == 132
+    assert one["global_step"] == two["global_step"] == 41
     for name, value in one["state_dict"].items():
         assert torch.equal(value, two["state_dict"][name]), name
     steps = [

@@ -52,8 +52,30 @@ class Optimization:
         optimizer = self.optimizer(parameter_groups(module, self.pace, hidden))
         for group in optimizer.param_groups:
             group["lr"] *= group["factor"]
-        scheduler = LambdaLR(optimizer, [self._factor(g["first_step"]) for g in optimizer.param_groups])
+        scheduler = LambdaLR(optimizer, self.factors(optimizer))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def factors(self, optimizer: Optimizer) -> list[Callable[[int], float]]:
+        """Return for each group of parameters the factor of its learning rate at a step."""
+        return [self._factor(group["first_step"]) for group in optimizer.param_groups]
+
+    @property
+    def is_stable_first(self) -> bool:
+        """Whether the learning rate stays constant before it decays, as that of `schedules.wsd`."""
+        return bool(getattr(self.schedule, "keywords", {}).get("decay"))
+
+    def decaying_from(self, step: int) -> int | None:
+        """Return the number of steps of a run whose schedule decays from `step` on, at most `num_steps`.
+
+        None where the learning rate of this run is not constant there, because it warms up or decays.
+        """
+        if self.schedule(step, num_steps=self.num_steps) < 1:
+            return None
+        for num_steps in range(step + 1, self.num_steps):
+            before, after = (self.schedule(s, num_steps=num_steps) for s in (step, step + 1))
+            if after < before == 1:
+                return num_steps
+        return None
 
     def _factor(self, first_step: int) -> Callable[[int], float]:
         return lambda step: self.schedule(step, num_steps=self.num_steps) if step >= first_step else 0.0

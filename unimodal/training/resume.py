@@ -22,6 +22,7 @@ from unimodal.data.loader import batches_done
 from unimodal.tasks.learner import Learner
 from unimodal.training import checkpoints
 from unimodal.training.callbacks.checkpointing import BestCheckpoint
+from unimodal.training.callbacks.early_stopping import SmoothedEarlyStopping
 from unimodal.training.config_differences import MISSING, differences, shown
 from unimodal.training.console import say
 from unimodal.training.optimization import Optimization
@@ -208,7 +209,13 @@ class _GoOn(L.Callback):
         callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
         for callback in callbacks:
             if isinstance(callback, EarlyStopping) and callback.state_key in checkpoint["callbacks"]:
-                checkpoint["callbacks"][callback.state_key]["patience"] = callback.patience
+                stopping = checkpoint["callbacks"][callback.state_key]
+                stopping["patience"] = callback.patience
+                if stopping.get("num_steps") and self.place.moved:
+                    before = int(checkpoint["lr_schedulers"][0]["last_epoch"])
+                    stopping["num_steps"] = round(
+                        stopping["num_steps"] * self.place.position / max(before, 1)
+                    )
         for callback in (one for one in callbacks if isinstance(one, BestCheckpoint)):
             if self.anew or callback.state_key not in checkpoint["callbacks"]:  # or by another metric
                 checkpoint["callbacks"].pop(callback.state_key, None)
@@ -230,6 +237,9 @@ class _GoOn(L.Callback):
             group.update({key: value for key, value in wanted.items() if key != "params"})
         scheduler.base_lrs = list(fresh["lr_scheduler"]["scheduler"].base_lrs)
         scheduler.last_epoch = self.place.position
+        callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        for callback in (one for one in callbacks if isinstance(one, SmoothedEarlyStopping)):
+            callback.shorten(trainer, pl_module)
         rates = [
             rate * factor(scheduler.last_epoch)
             for rate, factor in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)

@@ -18,6 +18,7 @@ from unimodal.training import build, checkpoints
 from unimodal.training.baseline import compared, fit_baseline
 from unimodal.training.callbacks.checkpointing import FinalWeights
 from unimodal.training.callbacks.cut_inputs import CutInputs
+from unimodal.training.callbacks.expectation import Expectation
 from unimodal.training.callbacks.progress import ProgressBar, ProgressLines
 from unimodal.training.console import is_terminal, say, table
 from unimodal.training.final_metrics import final_metrics, monitored
@@ -122,6 +123,8 @@ def _make_trainer(config: build.Config, task: Learner, output: Path) -> L.Traine
     progress = ProgressBar() if terminal else ProgressLines()
     callbacks = [*make_callbacks(config, task), checkpoints.SaveConfig(config), progress, CutInputs()]
     callbacks.append(FinalWeights(output / checkpoints.LAST))  # behind those that may stop the run
+    if not config["debug"]:
+        callbacks.append(Expectation())
     checkpointing = any(isinstance(one, Checkpoint) for one in callbacks)  # Lightning would add one otherwise
     loggers: list[Logger] = [build.make(node) for node in (config.get("logger") or {}).values() if node]
     return build.make_trainer(
