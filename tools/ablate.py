@@ -5,7 +5,7 @@
 NAME is an ablation of tools/ablations.yaml, or a new one with its variants on the command line:
 
     python tools/ablate.py flowers --data photos --base "modality=image data=folder data.path={data}" \\
-        --variant "mean: task/pooling=mean" --variant "adaptive: task/pooling=adaptive"
+        --variant "mean: task/pooling=mean" --variant "adaptive: task/pooling=adaptive_image"
 
 Each variant and seed is one `unimodal train` in a process of its own: seed 0 of all variants, then seed 1, so
 that a machine that slows down slows all of them. Finished runs are not repeated, an interrupted one starts

@@ -17,7 +17,7 @@ from unimodal.training import schema
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "tools" / "ablations.yaml"
 KNOWN = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-VARIANTS = ("--variant", "mean: task/pooling=mean", "--variant", "grid: task/pooling=adaptive")
+VARIANTS = ("--variant", "mean: task/pooling=mean", "--variant", "grid: task/pooling=adaptive_image")
 TINY = "modality=image debug=fast logger=csv backbone.dim=32 backbone.depth=1 backbone.num_heads=2"
 
 
@@ -29,7 +29,7 @@ def started(monkeypatch):
     def train(run):
         names.append(run.folder.name)
         run.folder.mkdir()
-        better = "task/pooling=adaptive" in run.arguments
+        better = "task/pooling=adaptive_image" in run.arguments
         accuracy = 0.9 + 0.02 * better + 0.01 * int(run.arguments[-1][-1])
         metrics = {"val/accuracy": accuracy, "val/num_samples": 366, "monitor": "val/accuracy"}
         metrics |= {"parameters": 1000, "seconds": 20.0 if better else 10.0}
