@@ -25,6 +25,7 @@ from unimodal.tasks.learner import Learner
 from unimodal.training.finetune.base import FineTuning
 from unimodal.training.finetune.full import Full
 from unimodal.training.hardware import best_precision
+from unimodal.training.length import validation_interval
 from unimodal.training.mix import views
 from unimodal.training.precision import HALF, ExactLabels
 
@@ -234,7 +235,7 @@ def make_trainer(config: Config, output: Path, **known: Any) -> L.Trainer:
     node = dict(config["trainer"])
     if node["precision"] == "auto":
         node["precision"] = best_precision(node["accelerator"])
-    node["check_val_every_n_epoch"] = _validation_interval(node.get("check_val_every_n_epoch", "auto"))
+    node["check_val_every_n_epoch"] = validation_interval(node.get("check_val_every_n_epoch", "auto"))
     if node["precision"] in HALF:
         if node.get("plugins"):
             raise ValueError(
@@ -263,18 +264,6 @@ def make_trainer(config: Config, output: Path, **known: Any) -> L.Trainer:
             f"trainer.accelerator={node['accelerator']} with trainer.devices={node['devices']} does not work "
             f"here: {error} Choose trainer=auto or trainer=cpu, or change these keys."
         ) from error
-
-
-def _validation_interval(value: Any) -> int | None:
-    """Return a number of epochs, or None where `trainer.val_check_interval` counts across epochs."""
-    if value == "auto":
-        return 1
-    if value is not None and (not isinstance(value, int) or value < 1):
-        raise ValueError(
-            f"trainer.check_val_every_n_epoch={value} is not a number of epochs; set it to 1 or "
-            "more, or to auto."
-        )
-    return value
 
 
 def _strategy(node: Config, parts_rest: bool) -> Any:

@@ -59,3 +59,15 @@ def steps_of(node: Config, num_batches: int, max_epochs: int | None, max_steps: 
 def _validates_each_epoch(node: Config) -> bool:
     """Whether the user left it open how often the model is validated."""
     return node["check_val_every_n_epoch"] == "auto" and node["val_check_interval"] is None
+
+
+def validation_interval(value: Any) -> int | None:
+    """Return a number of epochs, or None where `trainer.val_check_interval` counts across epochs."""
+    if value == "auto":
+        return 1
+    if value is not None and (not isinstance(value, int) or value < 1):
+        raise ValueError(
+            f"trainer.check_val_every_n_epoch={value} is not a number of epochs; set it to 1 or "
+            "more, or to auto."
+        )
+    return value
