@@ -221,10 +221,11 @@ def test_two_runs_at_once_have_two_folders(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trainer", ["ddp", "fsdp"])
-def test_two_processes_train_as_one_with_the_whole_batch(tmp_path, trainer):
+@pytest.mark.parametrize(("trainer", "optimizer"), [("ddp", "adamw"), ("fsdp", "adamw"), ("fsdp", "muon")])
+def test_two_processes_train_as_one_with_the_whole_batch(tmp_path, trainer, optimizer):
     settings = (
         *TINY,
+        f"optimizer={optimizer}",
         "trainer.precision=32-true",
         "trainer.accelerator=cpu",
         "trainer.max_steps=8",
