@@ -19,7 +19,7 @@ SETTINGS = (
 )
 LINE = re.compile(
     r"expected: (?P<steps>[\d,]+) more steps in about \d+ s \([\d.e-]+ s a step\), "
-    r"(?P<tokens>[\d.]+[kM]) tokens \([\d.]+[kM]? a second\), [\d.]+ GiB of memory$",
+    r"(?P<tokens>[\d.]+k?) tokens \([\d.]+k? a second\), [\d.]+ GiB of memory$",
     re.MULTILINE,
 )
 
@@ -30,7 +30,8 @@ def test_a_long_run_prints_once_what_to_expect(small_run, tmp_path, monkeypatch,
     output = capsys.readouterr().out
     assert output.count("expected: ") == 1
     found = LINE.search(output)
-    assert found and found["steps"] == "15"  # the first epoch is skipped, then 15 of the second are timed
+    assert found, output
+    assert found["steps"] == "15"  # the first epoch is skipped, then 15 of the second are timed
 
 
 @pytest.mark.parametrize("settings", [(), ("debug=overfit",)])
