@@ -128,7 +128,10 @@ class _Job:
             sys.stdout.write(line + "\n")
         try:
             config = _plain(cfg) | {"command": shlex.join(["unimodal", self.verb, *overrides])}
-            return self._run(_adopted(config, overrides, self.config_dirs), output)
+            typed = {override.lstrip("+~").partition("=")[0] for override in overrides}
+            if "trainer.max_epochs" in typed and "min_steps" not in typed and "min_steps" in config:
+                config["min_steps"] = 0  # of a recipe: the length that is typed stands above it
+            return self._run(_adopted(config, typed, self.config_dirs), output)
         except Exception as error:
             if HydraConfig.get().mode != RunMode.RUN:
                 raise
@@ -153,13 +156,13 @@ class _Job:
             Path(name).unlink(missing_ok=True)
 
 
-def _adopted(config: dict[str, Any], overrides: list[str], config_dirs: list[Path]) -> dict[str, Any]:
+def _adopted(config: dict[str, Any], typed: set[str], config_dirs: list[Path]) -> dict[str, Any]:
     """With what a Hugging Face folder in `pretrained` dictates, below what was typed."""
     if not config.get("pretrained"):
         return config
     from unimodal.training.pretrained.adopt import adopt
 
-    return adopt(config, [override.lstrip("+~").partition("=")[0] for override in overrides], config_dirs)
+    return adopt(config, typed, config_dirs)
 
 
 def _leave_process_group() -> None:

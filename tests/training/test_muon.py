@@ -80,6 +80,18 @@ def test_adamw_has_the_groups_that_it_always_had():
     assert not any("hidden" in group for group in parameter_groups(Transformer(8, 2, 2)))
 
 
+def test_the_options_of_a_module_hold_for_its_own_parameters_only():
+    module = nn.ModuleDict({"in": nn.Embedding(5, 8), "head": nn.Linear(8, 3)})
+    module["in"].optimizer_options = {"factor": 15.0, "eps": 1e-3}
+    optimization = Optimization(partial(torch.optim.AdamW, lr=0.01), partial(constant, warmup=0.0), 10)
+    groups = optimization(module)["optimizer"].param_groups
+    [own] = [group for group in groups if any(p is module["in"].weight for p in group["params"])]
+    assert own["lr"] == pytest.approx(0.15) and own["eps"] == 1e-3 and own["weight_decay"] == 0
+    others = [group for group in groups if group is not own]
+    assert {group["lr"] for group in others} == {0.01} and {group["eps"] for group in others} == {1e-8}
+    assert sum(len(group["params"]) for group in groups) == 3
+
+
 def test_its_state_goes_on_from_a_checkpoint():
     first, second = with_gradients((8, 8), (4, 4)), with_gradients((8, 8), (4, 4))
 

@@ -93,12 +93,22 @@ def hidden_matrices(module: nn.Module) -> set[int]:
     return {id(linear.weight) for linear in linears}
 
 
+def options_of_modules(module: nn.Module) -> dict[int, dict[str, float]]:
+    """By id of a parameter, the `optimizer_options` of its module, such as {"factor": 2.0, "eps": 1e-3}.
+
+    `factor` multiplies the learning rate; all else is for the optimizer.
+    """
+    asking = [(m, getattr(m, "optimizer_options", None)) for m in module.modules()]
+    return {id(p): options for m, options in asking if options for p in m.parameters(recurse=False)}
+
+
 def parameter_groups(
     module: nn.Module, pace: Callable[[str], Pace] = same_pace, hidden: Collection[int] = ()
 ) -> list[dict[str, Any]]:
     """For each pace two groups: weights of linear and convolutional layers, which decay, and all else.
 
-    A third group with `hidden=True` has the weights whose ids are in `hidden`, if there are any.
+    The parameters of a module with `optimizer_options` are groups of their own.
+    A group with `hidden=True` has the weights whose ids are in `hidden`, if there are any.
 
     The groups that learn from the start and fastest come first. Weight decay would pull norms to zero, and
     embeddings of rare tokens more than those of frequent ones. A weight that an embedding and a head share
@@ -110,6 +120,7 @@ def parameter_groups(
         for m in module.modules()
         if isinstance(m, nn.Linear | _ConvNd) and id(m.weight) not in shared
     }
+    own = options_of_modules(module)
     by_pace: dict[Pace, list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
@@ -117,9 +128,15 @@ def parameter_groups(
     groups: list[dict[str, Any]] = []
     for one, trained in sorted(by_pace.items(), key=lambda item: (item[0].first_step, -item[0].factor)):
         decayed = [p for p in trained if id(p) in matrices and id(p) not in hidden]
-        others = [p for p in trained if id(p) not in matrices]
+        others = [p for p in trained if id(p) not in matrices and id(p) not in own]
         groups += [{"params": decayed, **one._asdict()}]
         groups += [{"params": others, "weight_decay": 0.0, **one._asdict()}]
+        for parameter in (p for p in trained if id(p) in own):
+            options = own[id(parameter)]
+            factor = one.factor * options.get("factor", 1.0)
+            groups += [
+                {"params": [parameter], "weight_decay": 0.0, **one._asdict(), **options, "factor": factor}
+            ]
         if chosen := [p for p in trained if id(p) in hidden]:
             groups += [{"params": chosen, "hidden": True, **one._asdict()}]
     return groups
