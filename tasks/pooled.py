@@ -1,4 +1,4 @@
-"""What the tasks share that say one thing of a whole sample, of any modality."""
+"""The base of tasks that predict something of a whole sample, of any modality."""
 
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
@@ -97,7 +97,7 @@ class PooledTask(Task):
         return _output(*self.objective.mixed_loss(logits, labels, partners(labels), share), logits, tokens)
 
     def vectors(self, batch: Batch) -> Tensor:
-        """The pooled tokens, [B, D]."""
+        """Return the pooled tokens, [B, num_vectors * D]."""
         return self.pooling(self.encode(batch))
 
     def outputs(self, batch: Batch) -> Tensor:
@@ -122,7 +122,7 @@ class PooledTask(Task):
         return self.objective.compute()
 
     def fit_targets(self, labels: Tensor) -> Tensor:
-        """The objective's."""
+        """Return the targets of the objective."""
         return self.objective.fit_targets(labels)
 
     def metrics_of(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -135,7 +135,7 @@ class PooledTask(Task):
         return objective.compute()
 
     def intervals(self) -> Intervals:
-        """The objective's."""
+        """Return the intervals of the objective."""
         return self.objective.intervals()
 
     def _describe(self, logits: Tensor, labels: Tensor) -> list[str]:

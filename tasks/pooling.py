@@ -1,4 +1,4 @@
-"""From a sequence of tokens to one vector; `num_vectors` of the width D where a pooling joins several."""
+"""Modules that pool a sequence of tokens into one vector, or into `num_vectors` of them."""
 
 from collections.abc import Sequence
 from math import prod
@@ -19,7 +19,7 @@ class MeanPooling(nn.Module):
 
 
 class MeanMaxPooling(nn.Module):
-    """The mean of the real tokens beside the maximum of each channel: what all have, and what any one has."""
+    """The mean of the real tokens, concatenated with the maximum of each channel."""
 
     num_vectors = 2
 

@@ -15,7 +15,6 @@ processes.
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -33,7 +32,8 @@ class Regularisation(nn.Module):
 
     Args:
         mixup: alpha of Beta(alpha, alpha), from which the share of the other sample is drawn; 0: no mixup.
-            Usual is 0.2 to 1.
+            Usual is 0.2 to 1. What the other sample has beyond the end of this one is left out, so that
+            lengths stay as they were planned (`loader.pack`, `loader.max_tokens`).
         cutmix: likewise for the share of the tokens that are the other sample's. Where both are more than 0,
             half of the samples are mixed in either way.
         token_dropout: share of the tokens that are left out, rounded down. Prefix tokens, the first token and
@@ -97,6 +97,8 @@ class Regularisation(nn.Module):
         Raises:
             ValueError: if several samples are packed in one sequence.
         """
+        if not self.mixes and self.masking is None:
+            return tokens, None
         if tokens.segments is not None:
             raise ValueError(
                 "task.mixup, task.cutmix and task.token_dropout cannot read packed sequences (segments); "
@@ -116,24 +118,19 @@ class Regularisation(nn.Module):
         return vectors * kept / (1 - self.head_dropout)
 
     def _mixed(self, tokens: TokenSequence, seeds: Tensor) -> tuple[TokenSequence, Tensor]:
-        other, shared = partners(tokens.embeds), partners(tokens.mask)
+        other, shared = partners(tokens.embeds), tokens.mask & partners(tokens.mask)
         kind, drawn = _uniform(seeds, KIND), _uniform(seeds, SHARE)
         cut = kind < (0.5 if self.mixup and self.cutmix else float(bool(self.cutmix)))  # bool [B]
-        both = tokens.mask & shared
+        both = shared.clone()
         both[:, : self.num_first] = False
         block = self._block(both, tokens.positions, seeds, _pick(self.cutmix_shares, drawn))
         blend = _pick(self.mixup_shares, drawn)
         weight = torch.where(cut[:, None], block.float(), blend[:, None]) * shared  # of the other, [B, N]
         rest = torch.where(cut[:, None], (~block).float(), 1 - blend[:, None]) * tokens.mask
         embeds = tokens.embeds * rest[..., None] + other * weight[..., None]
-        positions = tokens.positions
-        if len(positions) > 1:
-            positions = torch.where(tokens.mask[..., None], positions, partners(positions))
         own = (tokens.mask.sum(1) - self.num_first).clamp_min(1)
         share = torch.where(cut, 1 - block.sum(1) / own, 1 - blend)
-        mask = tokens.mask | (shared & ~cut[:, None])  # a block is only where both have a token
-        mixed = replace(tokens, embeds=embeds.to(tokens.embeds.dtype), mask=mask, positions=positions)
-        return mixed, share
+        return tokens.with_embeds(embeds.to(tokens.embeds.dtype)), share
 
     def _block(self, both: Tensor, positions: Tensor, seeds: Tensor, share: Tensor) -> Tensor:
         """The tokens around a random one, bool [B, N]: a square of patches, a stretch of text or sound."""

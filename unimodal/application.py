@@ -63,6 +63,7 @@ class Refused(Exception):  # all has been said already
     """The verb did its work and says no: exit status 1 without another word."""
 
 
+POOLINGS = "unimodal.tasks.pooling"
 VERBS: dict[str, Verb] = {
     "train": _train,
     "evaluate": _evaluate,
@@ -129,8 +130,7 @@ class _Job:
         try:
             config = _plain(cfg) | {"command": shlex.join(["unimodal", self.verb, *overrides])}
             typed = {override.lstrip("+~").partition("=")[0] for override in overrides}
-            if "trainer.max_epochs" in typed and "min_steps" not in typed and "min_steps" in config:
-                config["min_steps"] = 0  # of a recipe: the length that is typed stands above it
+            config = _settled(config, typed)
             return self._run(_adopted(config, typed, self.config_dirs), output)
         except Exception as error:
             if HydraConfig.get().mode != RunMode.RUN:
@@ -154,6 +154,22 @@ class _Job:
             ):  # else the next job of a sweep takes itself for a child
                 os.environ.pop(variable, None)
             Path(name).unlink(missing_ok=True)
+
+
+def _settled(config: dict[str, Any], typed: set[str]) -> dict[str, Any]:
+    """The config with the defaults that give way to what was typed.
+
+    A typed number of epochs stands above the least number of steps of a recipe. With several tokenizers the
+    position of a token depends on what stands before it, so that a grid of positions means nothing: the
+    pooling is the mean unless another one was typed.
+    """
+    if "trainer.max_epochs" in typed and "min_steps" not in typed and "min_steps" in config:
+        config["min_steps"] = 0
+    pooling = (config.get("task") or {}).get("pooling") or {}
+    chosen = any(key.startswith(("task/pooling", "task.pooling")) for key in typed)
+    if config.get("beside") and not chosen and pooling.get("_target_") == f"{POOLINGS}.AdaptivePooling":
+        config["task"]["pooling"] = {"_target_": f"{POOLINGS}.MeanPooling"}
+    return config
 
 
 def _adopted(config: dict[str, Any], typed: set[str], config_dirs: list[Path]) -> dict[str, Any]:

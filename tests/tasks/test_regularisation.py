@@ -191,26 +191,15 @@ def test_the_share_follows_the_beta_distribution():
     torch.testing.assert_close(share.quantile(quantiles), expected.quantile(quantiles), atol=0.02, rtol=0)
 
 
-def test_mixup_of_different_lengths_ignores_what_padding_holds():
+def test_mixup_of_different_lengths_keeps_the_lengths_and_ignores_what_padding_holds():
     lengths = [3, 36, 20]
-    tokens, share = Regularisation(mixup=0.8).tokens(sequence(3, lengths=lengths), SEEDS[:3])
-    assert tokens.mask.sum(1).tolist() == [20, 36, 36]  # of the longer of both
+    plain = sequence(3, lengths=lengths)
+    tokens, share = Regularisation(mixup=0.8).tokens(plain, SEEDS[:3])
+    assert torch.equal(tokens.mask, plain.mask) and torch.equal(tokens.positions, plain.positions)
     for row, other in enumerate([2, 0, 1]):
-        own = torch.where(torch.arange(36) < lengths[row], share[row] * row, 0)
         theirs = torch.where(torch.arange(36) < lengths[other], (1 - share[row]) * other, 0)
         real = tokens.mask[row]
-        torch.testing.assert_close(tokens.embeds[row, real, 0], (own + theirs)[real])
-
-
-def test_tokens_that_only_the_other_sample_has_stand_where_they_stood():
-    plain = sequence(2, lengths=[3, 36])
-    positions = torch.stack((plain.positions[0], plain.positions[0] + 100))
-    tokens, _ = Regularisation(mixup=0.8).tokens(
-        TokenSequence(plain.embeds, plain.mask, positions), SEEDS[:2]
-    )
-    assert torch.equal(tokens.positions[0, :3], positions[0, :3])
-    assert torch.equal(tokens.positions[0, 3:], positions[1, 3:])
-    assert torch.equal(tokens.positions[1], positions[1])
+        torch.testing.assert_close(tokens.embeds[row, real, 0], (share[row] * row + theirs)[real])
 
 
 def test_cutmix_takes_a_connected_block_and_its_share_is_what_is_left():

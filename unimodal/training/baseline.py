@@ -113,10 +113,13 @@ def compared(baseline: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[s
     """
     own, value = float(metrics.get(baseline["metric"], math.nan)), baseline["value"]
     gain = own - value if baseline["mode"] == "max" else value - own
-    size = f"{100 * abs(gain):.1f} points" if baseline["mode"] == "max" else f"{abs(gain):.4g}"
+    is_share = baseline["metric"].endswith(("accuracy", "f1"))
+    size = f"{100 * abs(gain):.1f} points" if is_share else f"{abs(gain):.4g}"
     below = not gain >= 0  # NaN too
     place = f"{size} {'worse' if below else 'better'} than" if gain else "equal to"
     cell = f"{_described(baseline)}; this run is {place} it"
+    if math.isnan(own):
+        cell = f"{_described(baseline)}; this run has no finite {baseline['metric']}"
     if not below:
         return cell, ""
     return cell, (

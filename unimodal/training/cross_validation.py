@@ -19,6 +19,7 @@ from unimodal.training.train import resumable, train
 
 MAY_DIFFER = (  # between a finished fold and the others: nothing that changes its metrics
     "command",
+    "baseline",
     "output",
     "logger",
     "compile",
@@ -44,8 +45,8 @@ def is_cross_validation(config: Config) -> bool:
         folds = (node.get("data") or {}).get("folds")
         if folds is not None:
             raise ValueError(
-                f"mix.{name}.data.folds={folds}: joint training cannot be cross-validated, which is of one "
-                f"source; set mix.{name}.data.folds=null, or train the source alone with modality=NAME."
+                f"mix.{name}.data.folds={folds} asks for cross-validation, which joint training does not "
+                f"support; set mix.{name}.data.folds=null, or train the source alone with modality=NAME."
             )
     data = config.get("data") or {}
     return data.get("folds") is not None and data.get("fold") is None

@@ -44,7 +44,7 @@ def lengthen(config: Config, num_batches: int, trainer: L.Trainer) -> None:
         trainer.check_val_every_n_epoch = interval
     say(
         f"{num_steps:,} step{'s' * (num_steps > 1)} per epoch: {epochs:,} epochs instead of {before:,}, so "
-        f"that the run has {wanted:,} steps (min_steps)"
+        f"that the run has at least {wanted:,} steps (min_steps)"
         + f", validated every {interval} epochs"
         * (interval > 1)
     )

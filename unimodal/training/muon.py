@@ -52,9 +52,11 @@ class Muon(torch.optim.AdamW):
         fused: bool | None = None,
     ):
         if not 0 <= momentum < 1:
-            raise ValueError(f"optimizer.momentum={momentum} is not at least 0 and less than 1.")
+            raise ValueError(
+                f"optimizer.momentum={momentum} is not in [0, 1); set optimizer.momentum to 0.95."
+            )
         if num_iterations < 1:
-            raise ValueError(f"optimizer.num_iterations={num_iterations} must be at least 1.")
+            raise ValueError(f"optimizer.num_iterations={num_iterations} is less than 1; set it to 5.")
         self.momentum, self.num_iterations = momentum, num_iterations
         groups = [{"lr": muon_lr if group.get("hidden") else lr, **group} for group in params]
         super().__init__(groups, lr, (betas[0], betas[1]), eps, weight_decay, fused=fused)

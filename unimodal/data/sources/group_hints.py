@@ -63,7 +63,7 @@ class Grouped:
         most = max(len(set(self.classes)) / 2, 2)
         return all(len(names) >= most for names in classes_of.values())
 
-    def told(self) -> str:
+    def described(self) -> str:
         """The number of groups and some of them."""
         names = sorted(set(self.values))
         return f"{len(names):,} values ({shown(names)}) for {len(self.values):,} samples"
@@ -87,13 +87,14 @@ def column_hints(columns: Mapping[str, Sequence[object]], classes: Sequence[str]
         grouped = Grouped([str(value) for value in values], classes)
         if grouped.plausible(MIN_MEAN):
             yield (
-                f"the column {name} looks like groups: {grouped.told()}; data.columns.id={name} keeps each "
+                f"the column {name} may be groups (speakers, patients, takes): {grouped.described()}; "
+                f"if so, data.columns.id={name} keeps each "
                 "on one side of the validation split"
             )
 
 
 def name_hints(names: Sequence[str], classes: Sequence[str]) -> Iterator[str]:
-    """Yield a line on the part of the files' names that looks like groups, or none.
+    """Yield a line on the part of the files' names that may be groups, or none.
 
     Args:
         names: of the training samples' files, relative to the data, with `/`.
@@ -103,8 +104,8 @@ def name_hints(names: Sequence[str], classes: Sequence[str]) -> Iterator[str]:
     if found:
         what, pattern, grouped = found
         yield (
-            f"{what} of the file names looks like groups: {grouped.told()}; "
-            f"'data.id_pattern=\"{pattern}\"' keeps each on one side of the validation split"
+            f"{what} of the file names may be groups (speakers, patients, takes): {grouped.described()}; "
+            f"if so, 'data.id_pattern=\"{pattern}\"' keeps each on one side of the validation split"
         )
 
 

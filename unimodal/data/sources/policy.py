@@ -37,9 +37,11 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.on_bad_sample not in ("error", "skip"):
-            raise ValueError(f"data.on_bad_sample={self.on_bad_sample} is neither error nor skip.")
+            raise ValueError(f"data.on_bad_sample={self.on_bad_sample} is unknown; set it to error or skip.")
         if not 0 < self.train_fraction <= 1:
-            raise ValueError(f"data.train_fraction={self.train_fraction} is not above 0 and at most 1.")
+            raise ValueError(
+                f"data.train_fraction={self.train_fraction} is not in (0, 1]; set it to a share such as 0.1."
+            )
         self._check_folds()
         try:
             re.compile(self.id_pattern or "")

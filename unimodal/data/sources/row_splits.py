@@ -82,8 +82,8 @@ class RowSplits:
         if not used:
             raise ValueError(f"data.train_fraction={fraction} leaves none of {len(rows)} training samples.")
         self.notes.append(
-            f"train: {len(used):,} of {len(rows):,} samples, by a hash of their content "
-            f"(data.train_fraction={fraction})"
+            f"train: {len(used):,} of {len(rows):,} samples, by a hash of their "
+            f"{'id' if self.group_key else 'content'} (data.train_fraction={fraction}{self._by()})"
         )
         return used
 
@@ -111,7 +111,8 @@ class RowSplits:
         if num_keys < num_folds:
             raise ValueError(
                 f"data.folds={num_folds} is more than the {num_keys} {what} of the training split"
-                f"{self._by(' (', ')')}; each fold needs one. Set data.folds to {max(num_keys, 2)} or less."
+                f"{self._by(' (', ')')}; each fold needs one. "
+                + (f"Set data.folds to {num_keys} or less." if num_keys > 1 else "Set data.folds=null.")
             )
         classes = [self.classes(row) for row in kept]
         folds = make_folds(keys, classes, num_folds, self.policy.seed, bool(self.group_key))

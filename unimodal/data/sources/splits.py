@@ -122,7 +122,8 @@ def make_folds(
     """
     shares = {key: digest_share("folds", seed, key) for key in keys}
     members = _members(keys, classes)
-    fold_of = (_spread if grouped else _cut)(members, shares, num_folds)
+    crowded = 4 * num_folds * max(Counter(keys).values(), default=0) > len(keys)  # much of a fold is one key
+    fold_of = (_spread if grouped or crowded else _cut)(members, shares, num_folds)
     return [fold_of[key] for key in keys]
 
 

@@ -36,7 +36,10 @@ class SmoothedEarlyStopping(EarlyStopping):
         self, monitor: str, mode: str = "min", smoothing: float = 0.6, decay: bool = True, **options: Any
     ):
         if not 0 <= smoothing < 1:
-            raise ValueError(f"smoothing={smoothing} is not in [0, 1); 0 takes the metric as it is.")
+            raise ValueError(
+                f"callbacks.early_stopping.smoothing={smoothing} is not in [0, 1); set it to 0 to monitor "
+                "the metric itself."
+            )
         super().__init__(monitor, mode=mode, **options)
         self.smoothing, self.decay = smoothing, decay
         self.average: float | None = None
