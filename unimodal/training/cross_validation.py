@@ -7,32 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from lightning.pytorch.utilities import rank_zero_only
 
 from unimodal.tasks.intervals import accuracy_interval
 from unimodal.training.build import Config
-from unimodal.training.config_differences import differences, shown
 from unimodal.training.console import say
 from unimodal.training.intervals import interval_names, metric_rows
+from unimodal.training.pretraining import without_unused
+from unimodal.training.subruns import check_same, moved
 from unimodal.training.train import resumable, train
-
-MAY_DIFFER = (  # between a finished fold and the others: nothing that changes its metrics
-    "command",
-    "baseline",
-    "output",
-    "logger",
-    "compile",
-    "resume_allow",
-    "loader.eval_batch_size",
-    "loader.num_workers",
-    "loader.pin_memory",
-    "data.path",
-    "data.root",
-    "data.cache_gib",
-    "data.allow_changed",
-    "data.allow_outside_root",
-)
 
 
 def is_cross_validation(config: Config) -> bool:
@@ -68,12 +51,13 @@ def cross_validate(config: Config, output: Path, config_dirs: Iterable[Path] = (
             run does not fit together.
     """
     resumable(output)
+    config = without_unused(config)
     num_folds, figures = config["data"]["folds"], []
     for fold in range(1, num_folds + 1):
         folder = output / f"fold-{fold}"
         own = _of_fold(config, fold, output, folder)
         if (folder / "metrics.json").exists():
-            _check_same(folder, own)
+            check_same(folder, own, "fold", "folds must have the same")
             say(f"fold {fold} of {num_folds} is finished: {folder}")
             figures.append(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
             continue
@@ -89,30 +73,9 @@ def cross_validate(config: Config, output: Path, config_dirs: Iterable[Path] = (
 
 def _of_fold(config: Config, fold: int, output: Path, folder: Path) -> Config:
     """The config of one fold, with its own folder in place of the common one."""
-    moved = {key: _moved(config[key], str(output), str(folder)) for key in ("callbacks", "logger", "trainer")}
     own = {"data": config["data"] | {"fold": fold}, "output": str(folder)}
     command = {"command": f"{config['command']} data.fold={fold}"} if config.get("command") else {}
-    return config | moved | own | command
-
-
-def _moved(value: Any, old: str, new: str) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _moved(one, old, new) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_moved(one, old, new) for one in value]
-    within = isinstance(value, str) and (value == old or value.startswith(f"{old}/"))
-    return new + value[len(old) :] if within else value
-
-
-def _check_same(folder: Path, own: Config) -> None:
-    """Raise ValueError where a finished fold was trained with another config."""
-    saved = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    for key, old, new in differences(saved, own):
-        if not any(key == one or key.startswith(f"{one}.") for one in MAY_DIFFER):
-            raise ValueError(
-                f"{key}={shown(new)}, but the finished fold in {folder} has {key}={shown(old)}, and folds "
-                f"must have the same; set {key} as it was, remove {folder}, or choose another output=DIR."
-            )
+    return moved(config, output, folder) | own | command
 
 
 def summarize(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -135,9 +98,14 @@ def summarize(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "deviation": {name: float(column.std(ddof=1)) for name, column in values.items()},
         **_pooled(folds),
         "num_samples": sum(fold.get("val/num_samples", 0) for fold in folds),
-        "seconds": round(sum(fold["seconds"] for fold in folds), 1),
+        "seconds": round(sum(map(_seconds, folds)), 1),
         "folds": [dict(fold) for fold in folds],
     }
+
+
+def _seconds(fold: Mapping[str, Any]) -> float:
+    """The duration of a fold's training, with that of its pretraining."""
+    return float(fold["seconds"] + fold.get("pretraining", {}).get("seconds", 0))
 
 
 def _pooled(folds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

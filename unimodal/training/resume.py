@@ -42,6 +42,7 @@ FREE = (
     "min_steps",
     "resume_allow",
     "debug",
+    "pretrain.callbacks",
     "block",  # what it decides stands in backbone and tokenizer
     "loader.batch_size",
     "loader.eval_batch_size",

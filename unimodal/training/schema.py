@@ -24,6 +24,19 @@ class LoaderConfig:
 
 
 @dataclass
+class PretrainConfig:
+    """Masked pretraining before the run; None: as in the run."""
+
+    epochs: int = 0
+    path: Any = None
+    train_fraction: float | None = None
+    lr: float | None = None
+    batch_size: int | None = None
+    task: Any = None
+    callbacks: Any = None
+
+
+@dataclass
 class TrainConfig:
     """The top level of train.yaml. What has a `_target_` is typed by the class that it names."""
 
@@ -45,6 +58,7 @@ class TrainConfig:
     pretrained: Any = None
     resume_allow: list[str] = field(default_factory=list)
     keep_head: bool = False
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     beside: Any = None
     mix: Any = None
     share: str = "backbone"

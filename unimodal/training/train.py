@@ -1,5 +1,6 @@
 """`unimodal train`: one run from a config to a folder."""
 
+import gc
 import json
 import logging
 import time
@@ -14,7 +15,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger
 
 from unimodal.tasks.learner import Learner
-from unimodal.training import build, checkpoints
+from unimodal.training import build, checkpoints, pretraining
 from unimodal.training.baseline import compared, fit_baseline
 from unimodal.training.callbacks.checkpointing import FinalWeights
 from unimodal.training.callbacks.cut_inputs import CutInputs
@@ -30,13 +31,15 @@ from unimodal.training.monitors import make_callbacks
 from unimodal.training.optimization import Optimization, Pace
 from unimodal.training.pretrained.start import make_start
 from unimodal.training.resume import go_on
+from unimodal.training.subruns import check_same
 from unimodal.training.unused import hold
 
 
 def train(config: build.Config, output: Path, config_dirs: Iterable[Path] = ()) -> dict[str, Any]:
     """Train, then validate the best checkpoint; returns the figures that metrics.json holds.
 
-    Started again with the same `output`, an interrupted run goes on from its last checkpoint.
+    Started again with the same `output`, an interrupted run goes on from its last checkpoint. With
+    `pretrain.epochs` a masked pretraining comes first, in a folder of its own, and the run starts from it.
 
     Args:
         config: resolved, of train.yaml.
@@ -46,6 +49,44 @@ def train(config: build.Config, output: Path, config_dirs: Iterable[Path] = ()) 
     Raises:
         ValueError: if the folder holds a finished run, or the config does not fit together.
     """
+    last = resumable(output)
+    config = pretraining.without_unused(config)
+    if not pretraining.num_epochs(config):
+        return _train(config, output, config_dirs)
+    pretraining.check(config)
+    if last is None:
+        _pretrain(config, output, config_dirs)
+    return _train(config, output, config_dirs, output / pretraining.FOLDER / checkpoints.LAST)
+
+
+def _pretrain(config: build.Config, output: Path, config_dirs: Iterable[Path]) -> None:
+    """Train the masked model on the inputs, or go on with it; does nothing where it is finished."""
+    epochs, folder = pretraining.num_epochs(config), output / pretraining.FOLDER
+    own = pretraining.pretraining_config(config, output)
+    if (folder / "metrics.json").exists():
+        why = "the run starts from its weights"
+        check_same(folder, own, "pretraining", why, pretraining.RUN_MAY_CHANGE)
+        say(f"the pretraining is finished: {folder}")
+        return
+    build.make_learner(
+        build.complete(config, build.make_source(config))
+    )  # else its mistakes show hours later
+    of = config["pretrain"]["path"] or "the training inputs"
+    say(f"pretraining (pretrain.epochs={epochs}) on {of}, without labels, before the run itself")
+    try:
+        _train(own, folder, config_dirs)
+    except ValueError as error:
+        raise ValueError(
+            f"pretrain.epochs={epochs}: {error} (pretrain.epochs=0 is no pretraining)"
+        ) from error
+    gc.collect()  # the model of the pretraining is part of reference cycles
+    say("\npretraining is finished; the run itself starts from its last weights")
+
+
+def _train(
+    config: build.Config, output: Path, config_dirs: Iterable[Path], pretrained: Path | None = None
+) -> dict[str, Any]:
+    """Train one run; `pretrained` is the checkpoint of its own pretraining."""
     start = time.monotonic()
     last = resumable(output)
     quiet_known_warnings()
@@ -53,7 +94,9 @@ def train(config: build.Config, output: Path, config_dirs: Iterable[Path] = ()) 
     source = build.make_source(config)
     for line in [*source.describe(), *source.hints()]:
         say(line)
-    complete, task, finetuning = make_start(config, source, last, config_dirs)
+    starting = config | {"pretrained": str(pretrained)} if pretrained else config
+    complete, task, finetuning = make_start(starting, source, last, config_dirs)
+    complete |= {"pretrained": config["pretrained"]}  # as typed: the run folder may be moved
     datamodule = build.make_datamodules(complete, source, task)
     trainer = _make_trainer(complete, task, output)
     datamodule.trainer = trainer
@@ -77,6 +120,8 @@ def train(config: build.Config, output: Path, config_dirs: Iterable[Path] = ()) 
             say(f"stopped early: {stopping.monitor} has not improved for {stopping.patience} validations")
     figures = final_metrics(config, trainer, task, datamodule, output)
     figures |= {"parameters": build.num_parameters(task), "seconds": round(time.monotonic() - start, 1)}
+    if pretrained:
+        figures |= {"pretraining": pretraining.pretraining_metrics(config, output)}
     if trainer.is_global_zero:
         figures |= {"baseline": baseline} if baseline else {}
         (output / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
@@ -183,6 +228,8 @@ def _report(config: build.Config, figures: dict[str, Any], output: Path) -> None
     if "debug" in figures:
         rows["debug"] = f"{figures['debug']}: a run to find errors; its metrics say nothing about the model"
     rows["time"] = f"{figures['seconds']:.0f} s for {figures['steps']} steps"
+    if seconds := figures.get("pretraining", {}).get("seconds"):
+        rows["time"] += f", after {seconds:.0f} s of pretraining"
     if "samples_per_second" in figures:
         rows["speed"] = (
             f"{figures['samples_per_second']:,.0f} samples/s, {figures['tokens_per_second']:,.0f} tokens/s"
