@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import lightning as L
@@ -10,6 +11,7 @@ import torch
 import yaml
 from PIL import Image
 
+from unimodal.training.cross_validation import cross_validate
 from unimodal.training.pretraining import check, pretraining_config, without_unused
 from unimodal.training.train import train
 
@@ -190,4 +192,15 @@ def test_settings_of_no_pretraining_do_not_count(configure):
     with pytest.raises(ValueError, match=r"pretrain\.epochs=-1 is negative"):
         without_unused(configure("pretrain.epochs=-1"))
     with pytest.raises(ValueError, match=r"pretrain\.path=more: the data of this run \(DigitsSource\)"):
-        pretraining_config(configure("pretrain.path=more", "pretrain.epochs=1"), "runs/x")
+        pretraining_config(configure("pretrain.path=more", "pretrain.epochs=1"), Path("x"))
+
+
+@pytest.mark.slow
+def test_each_fold_is_pretrained_by_itself(small_run, photos, tmp_path):
+    output = tmp_path / "cv"
+    data = ("data=folder", f"data.path={photos}", "data.folds=2")
+    summary = cross_validate(small_run(*data, "pretrain.epochs=1", f"output={output}"), output)
+    for fold, figures in enumerate(summary["folds"], 1):
+        own = yaml.safe_load((output / f"fold-{fold}/pretrain/config.yaml").read_text())
+        assert own["data"]["fold"] == fold and figures["pretraining"]["seconds"] > 0
+    assert summary["seconds"] > sum(figures["seconds"] for figures in summary["folds"])
