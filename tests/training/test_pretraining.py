@@ -191,7 +191,7 @@ def test_settings_of_no_pretraining_do_not_count(configure):
         without_unused(configure("pretrain.path=more"))
     with pytest.raises(ValueError, match=r"pretrain\.epochs=-1 is negative"):
         without_unused(configure("pretrain.epochs=-1"))
-    with pytest.raises(ValueError, match=r"pretrain\.path=more: the data of this run \(DigitsSource\)"):
+    with pytest.raises(ValueError, match=r"pretrain\.path=more: the data of this run \(Digits\)"):
         pretraining_config(configure("pretrain.path=more", "pretrain.epochs=1"), Path("x"))
 
 
