@@ -198,7 +198,7 @@ def test_settings_of_no_pretraining_do_not_count(configure):
 @pytest.mark.slow
 def test_each_fold_is_pretrained_by_itself(small_run, photos, tmp_path):
     output = tmp_path / "cv"
-    data = ("data=folder", f"data.path={photos}", "data.folds=2")
+    data = ("data=folder", f"data.path={photos}", "data.folds=2", "loader.batch_size=4")
     summary = cross_validate(small_run(*data, "pretrain.epochs=1", f"output={output}"), output)
     for fold, figures in enumerate(summary["folds"], 1):
         own = yaml.safe_load((output / f"fold-{fold}/pretrain/config.yaml").read_text())
