@@ -75,6 +75,8 @@ def test_every_tokenizer_trains(configure, tmp_path, option):
     overrides = [f"modality={modality}", f"tokenizer={option}", "loader.batch_size=2"]
     if modality == "text":
         overrides.append("tokenizer.max_len=32")
+    if option == "text_conv":  # which a language model cannot use
+        overrides += ["task=classification", "data=reference_passages"]
     if option == "text_pretrained":
         from unimodal.data.vocabulary import byte_vocabulary
 
