@@ -124,8 +124,8 @@ def compared(baseline: Mapping[str, Any], metrics: Mapping[str, Any]) -> tuple[s
         return cell, ""
     return cell, (
         f"This run is below its baseline: {baseline['metric']} is {own:.4f}, that of {baseline['model']} "
-        f"{value:.4f}.\nTrain longer (trainer.max_epochs), choose a recipe (experiment=...) or start from "
-        f"trained weights (pretrained=...); see {DOCS}."
+        f"{value:.4f}.\nTrain longer (min_steps, trainer.max_epochs), choose a recipe (experiment=...) or "
+        f"start from trained weights (pretrained=...); see {DOCS}."
     )
 
 

@@ -20,6 +20,7 @@ from unimodal.training.baseline import compared, fit_baseline
 from unimodal.training.callbacks.checkpointing import FinalWeights
 from unimodal.training.callbacks.cut_inputs import CutInputs
 from unimodal.training.callbacks.expectation import Expectation
+from unimodal.training.callbacks.interruption import Interruption
 from unimodal.training.callbacks.progress import ProgressBar, ProgressLines
 from unimodal.training.console import is_terminal, say, table
 from unimodal.training.final_metrics import final_metrics, monitored
@@ -167,6 +168,7 @@ def _make_trainer(config: build.Config, task: Learner, output: Path) -> L.Traine
     terminal = is_terminal()
     progress = ProgressBar() if terminal else ProgressLines()
     callbacks = [*make_callbacks(config, task), checkpoints.SaveConfig(config), progress, CutInputs()]
+    callbacks.append(Interruption(output / checkpoints.LAST))
     callbacks.append(FinalWeights(output / checkpoints.LAST))  # behind those that may stop the run
     if not config["debug"]:
         callbacks.append(Expectation())
@@ -225,6 +227,9 @@ def _what(config: build.Config) -> str:
 def _report(config: build.Config, figures: dict[str, Any], output: Path) -> None:
     rows = {"what": _what(config), "parameters": f"{figures['parameters']:,}"}
     rows |= metric_rows(figures)
+    below = ""
+    if "baseline" in figures:
+        rows["baseline"], below = compared(figures["baseline"], figures)
     if "debug" in figures:
         rows["debug"] = f"{figures['debug']}: a run to find errors; its metrics say nothing about the model"
     rows["time"] = f"{figures['seconds']:.0f} s for {figures['steps']} steps"
@@ -238,7 +243,4 @@ def _report(config: build.Config, figures: dict[str, Any], output: Path) -> None
     rows["run"] = f"{output} ({saved or 'no checkpoint'}, metrics.csv, config.yaml)"
     if saved:
         rows["next"] = f"unimodal evaluate checkpoint={output}"
-    below = ""
-    if "baseline" in figures:
-        rows["baseline"], below = compared(figures["baseline"], figures)
     say("\n" + table(rows) + f"\n\n{below}" * bool(below))
