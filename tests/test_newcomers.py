@@ -81,7 +81,7 @@ TABLE = ["modality=text", "task=classification", "data=table"]
             "data.val_fraction=2",
         ),
         ([*IMAGE, "data.path=photos", "loader.batch_size=64"], "lower loader.batch_size"),
-        ([*IMAGE, "data.path=photos", "data.on_bad_sample=ignore"], "is neither error nor skip"),
+        ([*IMAGE, "data.path=photos", "data.on_bad_sample=ignore"], "is unknown; set it to error or skip"),
         (["data=hub", "data.path=phots"], "did you mean photos?"),
         (["photos"], "photos is no KEY=VALUE"),
         (["pretrained=./nowhere"], "it does not exist"),

@@ -69,7 +69,7 @@ def _take_a_step(config) -> None:
         ("clips", "debug=overfit", "for augment=video: left out, as augment=none does not have them"),
         ("clips", "augment=mixed", "augment=mixed does not have them"),
         ("photos", "tokenizer=image_patch", "tokenizer.num_layers for tokenizer=image_conv: left out"),
-        ("sentences", "tokenizer=text_byte", "tokenizer.vocabulary.vocab_size"),
+        ("sentences", "callbacks=default", "callbacks.ema"),
         ("sounds", "tokenizer=audio_spectrogram", "tokenizer.max_seconds for tokenizer=audio_frame"),
         ("clips", "trainer=ddp", ""),
         ("clips", "callbacks=ema", ""),

@@ -1,17 +1,31 @@
 """The nearest valid name for a mistyped one."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
+
+OTHER_SECTION = 0.9  # what a name in another section counts, compared with one that is mistyped as a whole
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A hint such as `; did you mean train?`, empty where nothing is near.
 
-    Dotted names are also compared by their last part: `data.batch_size` finds `loader.batch_size`.
+    Dotted names are also compared by their last part: `data.batch_size` finds `loader.batch_size`. Of several
+    with the same last part the first one counts.
     """
     names = list(valid)
-    close = get_close_matches(name, names, n=1, cutoff=0.6)
-    if not close:
-        tails = {full.rpartition(".")[2]: full for full in reversed(names)}
-        close = [tails[tail] for tail in get_close_matches(name.rpartition(".")[2], tails, n=1, cutoff=0.8)]
-    return f"; did you mean {close[0]}?" if close else ""
+    tail, tails = _last(name), {_last(full): full for full in reversed(names)}
+    whole = {full: _likeness(name, full) for full in get_close_matches(name, names, n=1, cutoff=0.6)}
+    parts = {
+        tails[one]: OTHER_SECTION * _likeness(tail, one)
+        for one in get_close_matches(tail, tails, n=1, cutoff=0.8)
+    }
+    close = parts | whole
+    return f"; did you mean {max(close, key=close.__getitem__)}?" if close else ""
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _likeness(one: str, other: str) -> float:
+    return SequenceMatcher(None, other, one).ratio()

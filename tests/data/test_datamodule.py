@@ -72,7 +72,7 @@ def fit(resume=None, callbacks=(), balanced=False, **options):
 
 def test_digits_come_as_bytes_with_labels():
     batch = next(iter(image_data(batch_size=5).train_dataloader()))
-    assert batch.keys() == {"pixel_values", "labels"}
+    assert batch.keys() == {"pixel_values", "labels", "seed"}
     assert (batch["pixel_values"].shape, batch["pixel_values"].dtype) == ((5, 3, 8, 8), torch.uint8)
     assert (batch["labels"].shape, batch["labels"].dtype) == ((5,), torch.int64)
 
@@ -81,7 +81,7 @@ def test_tones_come_as_waveforms_with_labels():
     preprocess = {"audio": AudioFrameTokenizer(32, sample_rate=16000).preprocess}
     data = DataModule(KeypadTones(), Classification.examples, preprocess, batch_size=3)
     batch = next(iter(data.train_dataloader()))
-    assert batch.keys() == {"input_values", "labels"}
+    assert batch.keys() == {"input_values", "labels", "seed"}
     assert (batch["input_values"].shape, batch["input_values"].dtype) == ((3, 6400), torch.float32)
     assert batch["input_values"].abs().max() <= 1.01  # resampling may overshoot a little
 
@@ -118,7 +118,7 @@ def test_evaluating_the_training_split_does_not_augment_it(training_first):
     loaders = [data.train_dataloader, data.val_dataloader]
     made = [loader() for loader in (loaders if training_first else reversed(loaders))]
     training, evaluation = made if training_first else reversed(made)
-    assert training.dataset.dataset.augment is not None
+    assert training.dataset.dataset.dataset.augment is not None
     assert evaluation.dataset.dataset.augment is None
 
 

@@ -111,7 +111,7 @@ def test_a_finished_fold_of_another_config_is_refused(folds, tmp_path):
 
 def test_joint_training_is_refused(configure):
     mix = {"sounds": {"data": {"folds": 3}}}
-    with pytest.raises(ValueError, match=r"mix\.sounds\.data\.folds=3: joint training cannot"):
+    with pytest.raises(ValueError, match=r"mix\.sounds\.data\.folds=3 asks for cross-validation"):
         is_cross_validation({"mix": mix, "data": None})
     assert not is_cross_validation(configure("modality=all"))
     assert not is_cross_validation(configure())

@@ -231,7 +231,7 @@ def test_a_run_starts_from_one_that_had_adapters(small_run, tmp_path, first, cap
     train(small_run(f"pretrained={adapted}", "finetune=head"), tmp_path / "run")
     said = capsys.readouterr().out
     assert "pretrained: 27 of 27 tensors" in said
-    assert "finetune: head trains 330 of" in said
+    assert "finetune: head trains 5,130 of" in said
 
 
 def test_a_waiting_that_never_ends_is_refused(small_run, tmp_path, first):

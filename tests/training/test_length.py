@@ -62,7 +62,7 @@ def test_epochs_follow_from_the_steps(tmp_path, min_steps, settings, epochs, int
 def test_the_line_names_both_lengths(tmp_path, capsys):
     _lengthened(tmp_path, 3000)
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "26 steps per epoch: 116 epochs instead of 50, so that the run has 3,000 steps (min_steps), "
+        "26 steps per epoch: 116 epochs instead of 50, so that the run has at least 3,000 steps (min_steps), "
         "validated every 3 epochs"
     )
     _lengthened(tmp_path, 1300)

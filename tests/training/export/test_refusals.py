@@ -73,7 +73,7 @@ def _fields(overrides):
         (
             "qwen3",
             PASSAGES,
-            "has pooling=last (mean here), head_bias=False (True here), causal=True (False here)",
+            "has pooling=last (mean_max here), head_bias=False (True here), causal=True (False here)",
         ),
         ("gpt2", (*PASSAGES, *CLASSIC, "task/pooling=last", "task.causal=true"), "has head_bias=False (True"),
     ],

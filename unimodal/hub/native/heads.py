@@ -1,5 +1,6 @@
 """Stock classes with a head, and what a task must be to be one of them."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,7 +66,8 @@ def last_token(stock: str, prefix: str) -> Head:
 def settings(task: Node) -> Settings:
     """What of a pooled task a stock class may dictate."""
     pooling = task.get("pooling") or {}
-    name = str(pooling.get("_target_", "")).removeprefix(POOLINGS).removesuffix("Pooling").lower()
+    name = str(pooling.get("_target_", "")).removeprefix(POOLINGS).removesuffix("Pooling")
+    name = re.sub(r"(?<=.)(?=[A-Z])", "_", name).lower()  # as the option is called
     return {
         "pooling": f"{name} {pooling.get('num_tokens', 1)}" if name == "first" else name,
         "head_norm": bool(task.get("head_norm", False)),
