@@ -84,6 +84,9 @@ def recipe_data(tmp_path: Path) -> Callable[[str], Path]:
     def _recipe_data(option: str) -> Path:
         folder = tmp_path / option
         folder.mkdir()
+        if option == "characters":
+            (folder / "input.txt").write_text("a text of some characters. " * 40)
+            return folder / "input.txt"
         rng = np.random.default_rng(0)
         for i in range(16):
             place = folder / "ab"[i % 2]
