@@ -24,7 +24,7 @@ class Tokenizer(nn.Module):
         num_positions: of the learned absolute positions, 0 for none; prefix tokens then have some too.
 
     Attributes:
-        sees_neighbours: a token depends on what stands beside it, which tasks that write text cannot allow.
+        sees_neighbours: a token depends on its neighbours, which tasks that write text cannot allow.
         input_key: the key of the batch that it reads; the batch must also hold `KEY_mask` where KEY is
             padded.
         preprocess: a frozen dataclass of plain values that runs in the data workers; its `field` names the

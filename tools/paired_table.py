@@ -1,7 +1,7 @@
 """A markdown table of paired runs: the same seeds for each variant, differences to the first variant.
 
 A difference is called better or worse from two standard errors of the paired differences on. With three seeds
-that is weak evidence (two-sided p = 0.18 at two standard errors), so p of the paired t-test stands beside it.
+that is weak evidence (two-sided p = 0.18 at two standard errors), so the table also gives p of the t-test.
 """
 
 import math

@@ -212,11 +212,11 @@ def test_gain_stays_within_its_decibels():
 
 
 @pytest.mark.parametrize(
-    "knob", [{"rotate": -1}, {"translate": 2}, {"scale": 1.0}, {"crop": 1.0}, {"erase": 1.1}]
+    "option", [{"rotate": -1}, {"translate": 2}, {"scale": 1.0}, {"crop": 1.0}, {"erase": 1.1}]
 )
-def test_a_knob_out_of_range_is_named(knob):
-    with pytest.raises(ValueError, match=f"{next(iter(knob))}="):
-        ImageAugment(**knob)
+def test_an_option_out_of_range_is_named(option):
+    with pytest.raises(ValueError, match=f"{next(iter(option))}="):
+        ImageAugment(**option)
 
 
 def test_a_spectrogram_mask_takes_out_whole_frames_and_bins():

@@ -23,7 +23,7 @@ def interval_names(intervals: Intervals, place: str) -> dict[str, list[float]]:
 
 
 def metric_rows(metrics: Mapping[str, Any], digits: str = ".4f") -> dict[str, str]:
-    """Return what is printed of the metrics of the splits: an interval stands beside its metric."""
+    """Return the printed metrics of the splits, each with its interval."""
     rows = {}
     for name, value in metrics.items():
         if not name.startswith(("val/", "test/", "train/")) or name.endswith(SUFFIX):

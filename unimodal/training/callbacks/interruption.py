@@ -20,7 +20,7 @@ class Interruption(L.Callback):
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Called by Lightning, which then ends the process."""
+        """Print how to continue; Lightning then ends the process."""
         if not isinstance(exception, KeyboardInterrupt):
             return
         step, folder = f"interrupted at step {trainer.global_step:,}", self.last.parent.parent
